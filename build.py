@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Serve the page, run the tests, check the code, bundle the page, diff a model.
+
+    python3 build.py serve [--port N] [--no-browser]
+    python3 build.py test [arguments for pytest]
+    python3 build.py check
+    python3 build.py bundle
+    python3 build.py diff MODEL [-p PROMPT]
+
+Needs nothing but Python; what else is needed is installed into this folder, once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+if sys.version_info < (3, 11):  # noqa: UP036, this runs on any
+    sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+
+from tools import environment, server
+from tools.bundle import bundle
+from tools.environment import PYTHON, ROOT, SetupError
+
+__all__ = ["bundle", "main"]
+
+BUNDLING = threading.Lock()  # one at a time, whatever the browser asks for
+NO_TESTS_COLLECTED = 5  # pytest's exit status when its arguments select nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A step of `test` or `check`: a module of the environment, with arguments."""
+
+    name: str
+    command: Sequence[str]
+
+    @property
+    def is_pytest(self) -> bool:
+        return self.command[0] == "pytest"
+
+
+CHECKS = [
+    Phase("ruff", ["ruff", "check", "--quiet", "."]),
+    Phase("ruff format", ["ruff", "format", "--check", "--quiet", "."]),
+    Phase("mypy", ["mypy", "--no-error-summary"]),
+    Phase("house", ["pytest", "tests/house"]),
+]
+TESTS = [
+    Phase(name, ["pytest", f"tests/{name}"])
+    for name in ("app", "oracle", "shaders", "models", "web")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 2 when something must be installed."""
+    verb, options, rest = parse(arguments)
+    try:
+        if verb == "serve":
+            return serve(options.port, open_browser=not options.no_browser)
+        if verb == "test":
+            return test(rest)
+        if verb == "check":
+            return check()
+        if verb == "bundle":
+            print(bundle())
+            return 0
+        return diff(rest)
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        print(f"failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
+        return 1
+
+
+def parse(
+    arguments: Sequence[str] | None,
+) -> tuple[str, argparse.Namespace, list[str]]:
+    """Return the verb, its options, and the arguments that another program takes."""
+    parser = argparse.ArgumentParser(
+        prog="build.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    serving = verbs.add_parser("serve", help="make everything and open the page")
+    serving.add_argument("--port", type=int, help="this port, or fail")
+    serving.add_argument("--no-browser", action="store_true", help="open no browser")
+    verbs.add_parser("test", help="set up and run all tests", add_help=False)
+    verbs.add_parser("check", help="ruff, mypy and tests/house")
+    verbs.add_parser("bundle", help="make dist/, static files for any host")
+    verbs.add_parser("diff", help="compare shaders and oracle", add_help=False)
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.verb not in ("test", "diff"):
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    return options.verb, options, rest
+
+
+def serve(port: int | None, *, open_browser: bool) -> int:
+    """Serve the page on loopback until interrupted."""
+    folder = bundle()
+    try:
+        page = server.open_server(folder, port, refresh)
+    except OSError as error:
+        raise SetupError(f"port {port}: {error.strerror}; choose another") from error
+    print(f"Lapidary is at {page.url} (Ctrl-C stops it)", flush=True)
+    if open_browser:
+        webbrowser.open(page.url)
+    with page, contextlib.suppress(KeyboardInterrupt):
+        page.serve_forever()
+    return 0
+
+
+def refresh() -> None:
+    """Bundle again when a file has changed; keep the old page when that fails."""
+    try:
+        with BUNDLING:
+            bundle()
+    except (SetupError, subprocess.CalledProcessError) as error:
+        print(f"The page is as it was, for the bundle failed: {error}", file=sys.stderr)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Install what the tests need, then run them all."""
+    set_up = time.monotonic()
+    environment.ensure_venv(dev=True)
+    environment.ensure_node_modules(dev=True)
+    environment.ensure_chromium()
+    environment.ensure_firefox()
+    environment.ensure_vulkan()
+    bundle()
+    print(f"Ready after {time.monotonic() - set_up:.0f} s", flush=True)
+    return run_phases([*CHECKS, *TESTS], arguments)
+
+
+def check() -> int:
+    """Run what needs no adapter and no browser."""
+    environment.ensure_venv(dev=True)
+    environment.ensure_node_modules(dev=True)
+    return run_phases(CHECKS, [])
+
+
+def diff(arguments: Sequence[str]) -> int:
+    """Run shaders and oracle side by side on a prompt."""
+    environment.ensure_venv(dev=True)
+    environment.ensure_vulkan()
+    command = [str(PYTHON), "-m", "tests.diff", *arguments]
+    return subprocess.run(command, env=child_environment()).returncode
+
+
+def run_phases(phases: Sequence[Phase], arguments: Sequence[str]) -> int:
+    """Run all phases, also after one that fails; return 1 if any did."""
+    rows = []
+    for phase in phases:
+        print(f"\n== {phase.name}", flush=True)
+        begin = time.monotonic()
+        passed = run_phase(phase, arguments)
+        rows.append((phase.name, time.monotonic() - begin, passed))
+    print()
+    for name, seconds, passed in rows:
+        print(f"{name:12} {seconds:7.1f} s  {'passed' if passed else 'FAILED'}")
+    print(f"{'all':12} {sum(seconds for _, seconds, _ in rows):7.1f} s")
+    return 0 if all(passed for _, _, passed in rows) else 1
+
+
+def run_phase(phase: Phase, arguments: Sequence[str]) -> bool:
+    """Run one phase; tell whether it passed."""
+    extra = list(arguments) if phase.is_pytest else []
+    command = [str(PYTHON), "-m", *phase.command, *extra]
+    status = subprocess.run(command, cwd=ROOT, env=child_environment()).returncode
+    # Only when a person selects some tests may a phase have none.
+    return status == 0 or (status == NO_TESTS_COLLECTED and bool(extra))
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a phase: the project importable, Node on the path."""
+    folders = [str(environment.BIN), os.environ.get("PATH", os.defpath)]
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.pathsep.join(folders),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The reference in NumPy that every shader and whole model is held to."""

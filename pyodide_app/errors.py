@@ -1,0 +1,91 @@
+"""The exception tree.
+
+EngineError
+├── FileFormatError                the file is not what it should be (damaged, hostile)
+│   └── UnsupportedFormatError     a sound file of a kind that is not supported
+├── UnsupportedArchitectureError   a sound GGUF of a model family that is not supported
+├── ShapeError                     a tensor is missing or has another shape than needed
+├── RequestError                   the caller's own input cannot be served
+│   └── ContextFullError           the conversation no longer fits in the context
+├── SourceError                    bytes could not be read (gone, changed, network)
+└── DeviceError                    the GPU or its driver
+    ├── DeviceMissingError         no WebGPU, or no adapter
+    ├── DeviceLimitError           the model needs more than the adapter offers
+    ├── ShaderCompileError         the compiler rejected a shader
+    ├── DeviceMemoryError          the device ran out of memory
+    └── DeviceLostError            the device was lost; load again to recover
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """An error that a person can act on.
+
+    The text reads `what: found …; expected …. remedy`, and each part is kept as an
+    attribute for interfaces that lay them out themselves.
+    """
+
+    def __init__(
+        self, what: str, *, found: str = "", expected: str = "", remedy: str = ""
+    ) -> None:
+        self.what = what
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        details = [f"found {found}"] if found else []
+        details += [f"expected {expected}"] if expected else []
+        text = f"{what}: {'; '.join(details)}" if details else what
+        super().__init__(f"{text}. {remedy}" if remedy else text)
+
+
+class FileFormatError(EngineError):
+    """The file is damaged, truncated or contradicts itself."""
+
+
+class UnsupportedFormatError(FileFormatError):
+    """A sound file of an unsupported kind: container, version or tensor type."""
+
+
+class UnsupportedArchitectureError(EngineError):
+    """A sound GGUF whose `general.architecture` is not supported."""
+
+
+class ShapeError(EngineError):
+    """A tensor is missing or has another shape than the model needs."""
+
+
+class RequestError(EngineError):
+    """The caller's own input (a prompt, an option, a message) cannot be served."""
+
+
+class ContextFullError(RequestError):
+    """The conversation no longer fits in the context."""
+
+
+class SourceError(EngineError):
+    """Bytes could not be read: the file is gone, has changed, or the network failed."""
+
+
+class DeviceError(EngineError):
+    """The GPU or its driver failed."""
+
+
+class DeviceMissingError(DeviceError):
+    """There is no WebGPU here, or no adapter."""
+
+
+class DeviceLimitError(DeviceError):
+    """The model needs more than the adapter offers."""
+
+
+class ShaderCompileError(DeviceError):
+    """The shader compiler rejected a shader: a fault of ours, never of the model."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The device ran out of memory."""
+
+
+class DeviceLostError(DeviceError):
+    """The device was lost with all on it; the model must be loaded again."""

@@ -1,0 +1,1 @@
+"""GGUF: the container's reader, the ggml tensor types, and where bytes come from."""

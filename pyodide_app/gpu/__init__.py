@@ -1,0 +1,1 @@
+"""The GPU: one protocol, implemented over WebGPU in the browser and over wgpu-py."""

@@ -1,0 +1,278 @@
+"""The native device: plans replayed through wgpu-py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import wgpu
+
+from pyodide_app import errors
+from pyodide_app.gguf.sources import ByteSource
+from pyodide_app.gpu.device import AdapterInfo, Limits, Prepared
+from pyodide_app.graph import kernels
+from pyodide_app.graph.kernels import Variant
+from pyodide_app.graph.plan import Buffer, Plan, View
+
+_CHUNK = 4 << 20  # bytes of one upload write
+_USAGE = (
+    wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
+)
+_ACCESS = {
+    "uniform": wgpu.BufferBindingType.uniform,
+    "read": wgpu.BufferBindingType.read_only_storage,
+    "read_write": wgpu.BufferBindingType.storage,
+}
+# Asked of the adapter beyond WebGPU's defaults; each at the adapter's own value.
+_LIMITS = (
+    "max-storage-buffer-binding-size",
+    "max-buffer-size",
+    "max-compute-workgroup-storage-size",
+    "max-compute-invocations-per-workgroup",
+    "max-compute-workgroup-size-x",
+    "max-storage-buffers-per-shader-stage",
+)
+
+
+# What is counted, as in web/gpu.js.
+COUNTERS = (
+    *("submits", "dispatches", "host_calls"),
+    *("bytes_uploaded", "bytes_read", "objects"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NativePlan:
+    """A plan with its pipelines and bind groups."""
+
+    plan: Plan
+    commands: tuple[tuple[Any, Any, tuple[int, int, int]], ...]
+    params: Any
+
+
+class NativeDevice:
+    """A wgpu-py device; see `gpu.device.Device` for what each method promises."""
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter = adapter
+        self.info = _describe(adapter)
+        self._device = adapter.request_device_sync(
+            required_limits={name: adapter.limits[name] for name in _LIMITS}
+        )
+        self._buffers: dict[Buffer, Any] = {}
+        self._pipelines: dict[Variant, tuple[Any, Any]] = {}
+        self.counters = dict.fromkeys(COUNTERS, 0)
+
+    def write(self, buffer: Buffer, offset: int, data: bytes) -> None:
+        """Queue a small write."""
+        self._device.queue.write_buffer(self._buffer(buffer), offset, data)
+        self._count(host_calls=1, bytes_uploaded=len(data))
+
+    async def upload(
+        self,
+        source: ByteSource,
+        begin: int,
+        end: int,
+        buffer: Buffer,
+        offset: int,
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """Stream a range of a source into a buffer."""
+        target = self._buffer(buffer)
+        for start in range(begin, end, _CHUNK):
+            data = await source.read(start, min(start + _CHUNK, end))
+            padded = bytes(data) + bytes(-len(data) % 4)
+            self._device.queue.write_buffer(target, offset + start - begin, padded)
+            self._count(host_calls=1, bytes_uploaded=len(data))
+            on_bytes(len(data))
+
+    async def prepare(self, plan: Plan) -> Prepared:
+        """Make pipelines, buffers and bind groups."""
+        arena, offsets = plan.pack_params()
+        params = self._device.create_buffer_with_data(
+            label=f"{plan.label}.params",
+            data=arena or bytes(4),
+            usage=wgpu.BufferUsage.UNIFORM,
+        )
+        commands = []
+        for dispatch, offset in zip(plan.dispatches, offsets, strict=True):
+            pipeline, layout = self._pipeline(dispatch.variant)
+            resources = [(params, offset, max(16, len(dispatch.params)))]
+            resources += [
+                (self._buffer(view.buffer), view.offset, view.size)
+                for view in dispatch.views
+            ]
+            entries = [
+                {
+                    "binding": i,
+                    "resource": {"buffer": buffer, "offset": begin, "size": size},
+                }
+                for i, (buffer, begin, size) in enumerate(resources)
+            ]
+            group = self._device.create_bind_group(
+                label=dispatch.name, layout=layout, entries=entries
+            )
+            commands.append((pipeline, group, dispatch.workgroups))
+        self._count(host_calls=1, objects=1 + len(commands), bytes_uploaded=len(arena))
+        return NativePlan(plan, tuple(commands), params)
+
+    def submit(self, prepared: Prepared) -> None:
+        """Replay a plan without waiting."""
+        self._device.queue.submit([self._encode(prepared).finish()])
+        self._count(host_calls=1, submits=1)
+
+    async def run(self, prepared: Prepared, view: View) -> bytes:
+        """Replay a plan and return the bytes of a view."""
+        encoder = self._encode(prepared)
+        return self._read_after(encoder, view)
+
+    async def read(self, view: View) -> bytes:
+        """Return the bytes of a view."""
+        return self._read_after(self._device.create_command_encoder(), view)
+
+    async def settle(self) -> None:
+        """Wait for all queued work."""
+        marker = Buffer("settle", 4)
+        await self.read(View(marker, 0, 4))
+        self.release([marker])
+
+    def release(self, buffers: Iterable[Buffer]) -> None:
+        """Free buffers."""
+        for buffer in buffers:
+            made = self._buffers.pop(buffer, None)
+            if made is not None:
+                made.destroy()
+
+    def close(self) -> None:
+        """Give the device back."""
+        self.release(list(self._buffers))
+        self._device.destroy()
+
+    def _buffer(self, buffer: Buffer) -> Any:
+        made = self._buffers.get(buffer)
+        if made is None:
+            if buffer.size > self.info.limits.max_buffer_bytes:
+                raise errors.DeviceLimitError(
+                    f"buffer {buffer.label}",
+                    found=f"{buffer.size} bytes",
+                    expected=f"at most {self.info.limits.max_buffer_bytes} bytes",
+                )
+            made = self._device.create_buffer(
+                label=buffer.label, size=buffer.size, usage=_USAGE
+            )
+            self._buffers[buffer] = made
+            self._count(objects=1)
+        return made
+
+    def _pipeline(self, variant: Variant) -> tuple[Any, Any]:
+        if variant not in self._pipelines:
+            self._pipelines[variant] = self._compile(variant)
+            self._count(objects=4)  # with its module and its layouts
+        return self._pipelines[variant]
+
+    def _compile(self, variant: Variant) -> tuple[Any, Any]:
+        kernel = kernels.load(variant.kernel)
+        layout = self._device.create_bind_group_layout(
+            label=variant.label,
+            entries=[
+                {
+                    "binding": binding.number,
+                    "visibility": wgpu.ShaderStage.COMPUTE,
+                    "buffer": {"type": _ACCESS[binding.access]},
+                }
+                for binding in kernel.bindings
+            ],
+        )
+        try:
+            pipeline = self._device.create_compute_pipeline(
+                label=variant.label,
+                layout=self._device.create_pipeline_layout(bind_group_layouts=[layout]),
+                compute={
+                    "module": self._device.create_shader_module(
+                        label=variant.label, code=variant.code
+                    ),
+                    "entry_point": "main",
+                    "constants": dict(variant.overrides),
+                },
+            )
+        except wgpu.GPUError as error:
+            raise errors.ShaderCompileError(
+                f"shader {variant.label} was rejected", found=str(error)
+            ) from error
+        return pipeline, layout
+
+    def _encode(self, prepared: Prepared) -> Any:
+        assert isinstance(prepared, NativePlan)
+        encoder = self._device.create_command_encoder(label=prepared.plan.label)
+        compute = encoder.begin_compute_pass()
+        set_pipeline, set_group = compute.set_pipeline, compute.set_bind_group
+        launch, current = compute.dispatch_workgroups, None
+        for pipeline, group, workgroups in prepared.commands:
+            if pipeline is not current:
+                set_pipeline(pipeline)
+                current = pipeline
+            set_group(0, group)
+            launch(*workgroups)
+        compute.end()
+        self._count(dispatches=len(prepared.commands))
+        return encoder
+
+    def _read_after(self, encoder: Any, view: View) -> bytes:
+        staging = self._device.create_buffer(
+            size=view.size, usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
+        )
+        source = self._buffer(view.buffer)
+        encoder.copy_buffer_to_buffer(source, view.offset, staging, 0, view.size)
+        self._device.queue.submit([encoder.finish()])
+        staging.map_sync(wgpu.MapMode.READ)
+        data = bytes(staging.read_mapped())
+        staging.unmap()
+        staging.destroy()
+        self._count(host_calls=1, submits=1, objects=1, bytes_read=view.size)
+        return data
+
+    def _count(self, **amounts: int) -> None:
+        for name, amount in amounts.items():
+            self.counters[name] += amount
+
+
+def open_device(name: str = "") -> NativeDevice:
+    """Open the best adapter, or the first whose description contains `name`."""
+    adapters = wgpu.gpu.enumerate_adapters_sync()
+    chosen = [a for a in adapters if name.lower() in a.summary.lower()]
+    if not chosen:
+        seen = ", ".join(sorted(a.summary for a in adapters)) or "no adapter"
+        raise errors.DeviceMissingError(
+            "no GPU adapter" + (f" called {name!r}" if name else ""),
+            found=seen,
+            expected="a Vulkan, Metal or Direct3D 12 driver",
+            remedy="Install one (on Debian, mesa-vulkan-drivers runs on the CPU)",
+        )
+    return NativeDevice(min(chosen, key=_rank))
+
+
+def _rank(adapter: Any) -> int:
+    order = ["DiscreteGPU", "IntegratedGPU", "VirtualGPU", "CPU"]
+    kind = adapter.info["adapter_type"]
+    # OpenGL adapters come last: their limits lack what compute needs.
+    penalty = 10 if adapter.info["backend_type"] == "OpenGL" else 0
+    return penalty + (order.index(kind) if kind in order else len(order))
+
+
+def _describe(adapter: Any) -> AdapterInfo:
+    limits = adapter.limits
+    return AdapterInfo(
+        name=adapter.info["device"],
+        backend=f"wgpu {adapter.info['backend_type']}",
+        is_software=adapter.info["adapter_type"] == "CPU",
+        features=frozenset(adapter.features),
+        limits=Limits(
+            limits["max-storage-buffer-binding-size"],
+            limits["max-buffer-size"],
+            limits["max-compute-workgroup-storage-size"],
+            limits["max-compute-invocations-per-workgroup"],
+            limits["max-storage-buffers-per-shader-stage"],
+            limits["max-compute-workgroups-per-dimension"],
+        ),
+    )

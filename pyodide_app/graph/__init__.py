@@ -1,0 +1,1 @@
+"""The graph: kernels as text, ops that record them, and the plan that is replayed."""

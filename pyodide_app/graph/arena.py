@@ -1,0 +1,48 @@
+"""The arena: scratch buffers, reused as soon as nothing later reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyodide_app.graph.plan import Buffer, View
+from pyodide_app.graph.tensors import Tensor
+
+
+class Arena:
+    """A pool of scratch buffers shared by all plans of a model.
+
+    Plans run one after another, so each may use the whole pool. WebGPU tracks usage by
+    buffer, hence a buffer holds one tensor at a time.
+    """
+
+    def __init__(self) -> None:
+        self.buffers: list[Buffer] = []
+
+    def place(
+        self, uses: Sequence[Sequence[Tensor]], pinned: Sequence[Tensor] = ()
+    ) -> dict[Tensor, View]:
+        """Give each tensor a view, from its first use to its last.
+
+        `uses[i]` are the tensors that dispatch i touches; pinned ones stay to the end.
+        """
+        last = {t: i for i, tensors in enumerate(uses) for t in tensors}
+        last.update(dict.fromkeys(pinned, len(uses)))
+        free = sorted(self.buffers, key=lambda b: b.size)
+        views: dict[Tensor, View] = {}
+        for i, tensors in enumerate(uses):
+            for tensor in dict.fromkeys(tensors):
+                if tensor not in views:
+                    views[tensor] = tensor.fixed or self._take(free, tensor.size)
+            for tensor in dict.fromkeys(tensors):
+                if last[tensor] == i and tensor.fixed is None:
+                    free.append(views[tensor].buffer)
+                    free.sort(key=lambda b: b.size)
+        return views
+
+    def _take(self, free: list[Buffer], size: int) -> View:
+        for i, buffer in enumerate(free):
+            if buffer.size >= size:
+                return View(free.pop(i), 0, size)
+        buffer = Buffer(f"scratch.{len(self.buffers)}", size)
+        self.buffers.append(buffer)
+        return View(buffer, 0, size)

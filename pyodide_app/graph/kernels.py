@@ -1,0 +1,137 @@
+"""Kernels: a .wgsl file's parsed header, and the text of one specialised variant.
+
+The header of a kernel file is read by the machine (bindings, overrides, consts), so it
+cannot rot. Four things may vary, in this order of preference: a field of `Params`, an
+`override`, an include slot (`//#include "quant/{quant}.wgsl"`), another kernel file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_PACKAGED = Path(__file__).resolve().parent.parent / "shaders"
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shaders"
+SHADERS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+
+_INCLUDE = re.compile(r'^//#include "([^"]+)"$', re.MULTILINE)
+_BINDING = re.compile(
+    r"@group\(0\) @binding\((\d+)\)\s+var<(uniform|storage, read_write|storage, read)>"
+    r"\s+(\w+)\s*:"
+)
+_PARAMS = re.compile(r"struct Params \{(.*?)\}", re.DOTALL)
+_FIELD = re.compile(r"^\s*(\w+): (u32|i32|f32),", re.MULTILINE)
+_OVERRIDE = re.compile(r"^override (\w+): (?:u32|f32|bool)", re.MULTILINE)
+_CODES = {"u32": "I", "i32": "i", "f32": "f"}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One resource of a kernel: its number, its name, and how it is accessed."""
+
+    number: int
+    name: str
+    access: str  # "uniform" | "read" | "read_write"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel file, parsed."""
+
+    name: str
+    source: str
+    bindings: tuple[Binding, ...]
+    fields: tuple[tuple[str, str], ...]  # of struct Params: (name, struct code)
+    overrides: tuple[str, ...]
+    consts: tuple[str, ...]
+
+    def pack(self, values: Mapping[str, int | float]) -> bytes:
+        """Pack the uniform `Params`; every field must be given and no other."""
+        if set(values) != {name for name, _ in self.fields}:
+            raise ValueError(
+                f"{self.name}: params {sorted(values)}, "
+                f"needs {sorted(n for n, _ in self.fields)}"
+            )
+        codes = "".join(code for _, code in self.fields)
+        packed = struct.pack(f"<{codes}", *(values[name] for name, _ in self.fields))
+        return packed + bytes(-len(packed) % 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One kernel with its slots, consts and overrides chosen: the pipeline's key."""
+
+    kernel: str
+    slots: tuple[tuple[str, str], ...] = ()
+    consts: tuple[tuple[str, int], ...] = ()
+    overrides: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Return the variant's name, as in `matvec:q4_k:LANES=8`."""
+        parts = [self.kernel, *(value for _, value in self.slots)]
+        numbers = [*self.consts, *self.overrides]
+        return ":".join([*parts, *(f"{name}={value}" for name, value in numbers)])
+
+    @property
+    def code(self) -> str:
+        """Return the WGSL text after include expansion, consts in front."""
+        return expand(self.kernel, self.slots, self.consts)
+
+
+def header_value(source: str, key: str) -> str:
+    """Return what stands behind `key` in a kernel's header comment, or ''."""
+    found = re.search(rf"^//   ?{key}\s+(.*)$|^// {key}\s+(.*)$", source, re.MULTILINE)
+    return (found.group(1) or found.group(2)).strip() if found else ""
+
+
+@cache
+def read_source(path: str) -> str:
+    """Return the text of a file below shaders/."""
+    return (SHADERS / path).read_text(encoding="utf-8")
+
+
+@cache
+def load(name: str) -> Kernel:
+    """Parse one kernel file."""
+    source = read_source(f"{name}.wgsl")
+    params = _PARAMS.search(source)
+    consts = header_value(source, "consts")
+    return Kernel(
+        name,
+        source,
+        tuple(
+            Binding(int(number), binding, access.removeprefix("storage, "))
+            for number, access, binding in _BINDING.findall(source)
+        ),
+        tuple(
+            (field, _CODES[kind])
+            for field, kind in (_FIELD.findall(params.group(1)) if params else ())
+        ),
+        tuple(_OVERRIDE.findall(source)),
+        tuple(re.findall(r"(\w+):", consts)),
+    )
+
+
+@cache
+def expand(
+    name: str, slots: tuple[tuple[str, str], ...], consts: tuple[tuple[str, int], ...]
+) -> str:
+    """Return a kernel's text with includes in place and consts in front."""
+    values = dict(slots)
+
+    def include(match: re.Match[str]) -> str:
+        text = read_source(match.group(1).format(**values))
+        return _INCLUDE.sub(include, text)
+
+    lines = [f"const {const} = {value}u;" for const, value in consts]
+    return "\n".join([*lines, _INCLUDE.sub(include, load(name).source)])
+
+
+def names() -> list[str]:
+    """Return the names of all kernels, sorted."""
+    return sorted(path.stem for path in SHADERS.glob("*.wgsl"))

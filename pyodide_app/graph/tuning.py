@@ -1,0 +1,34 @@
+"""Workgroup sizes per kind of adapter: overrides, never other shaders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How wide the kernels run.
+
+    A GPU wants many threads to a row so that loads coalesce. A software adapter runs a
+    workgroup on one core and pays for every barrier: there, few lanes are fastest.
+    """
+
+    lanes: int  # threads that share one row of a matvec
+    rows: int  # rows of a matvec workgroup
+    threads: int  # threads of norms, elementwise kernels and reductions
+    attention_threads: int  # threads per query head
+    chunk: int  # tokens of a prompt that are prefilled in one pass
+
+    @property
+    def label(self) -> str:
+        """Return a short name for reports."""
+        return f"{self.lanes}x{self.rows}/{self.threads}/{self.attention_threads}"
+
+
+SOFTWARE = Tuning(lanes=4, rows=8, threads=32, attention_threads=16, chunk=64)
+HARDWARE = Tuning(lanes=16, rows=4, threads=256, attention_threads=64, chunk=256)
+
+
+def choose(is_software: bool) -> Tuning:
+    """Return the tuning for an adapter."""
+    return SOFTWARE if is_software else HARDWARE

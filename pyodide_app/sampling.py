@@ -1,0 +1,274 @@
+"""Sampling: the options, and the exact host reference of the GPU sampler.
+
+The next token is chosen in the order that users of Gemma's defaults expect:
+
+1. Suppressed tokens leave; NaN counts as -inf; the repetition penalty divides positive
+   logits of tokens already seen, and multiplies the others.
+2. Temperature 0: the largest logit, ties to the lower id. This ends it.
+3. top_k keeps the k largest logits, and all that equal the k-th.
+4. What remains is divided by the temperature.
+5. top_p keeps the most probable tokens that together have that share of the mass of
+   what top_k kept, and all that equal the last of them.
+6. min_p keeps what has that share of the largest probability.
+7. The draw: the largest of logit / temperature + Gumbel noise, which is a draw from the
+   softmax. The noise is -log(-log(u)), u = (bits + 1/2) / 2^32, and the bits are a hash
+   of (seed, draw, id): pcg3d of M. Jarzynski and M. Olano, "Hash Functions for GPU
+   Rendering", Journal of Computer Graphics Techniques 9(3), 2020.
+
+The integer parts (bits, masses, counts, comparisons) are those of shaders/sample.wgsl
+to the bit, and float32 roundings are repeated where a decision hangs on them. Left over
+are the last bits of exp, log and division, which WGSL leaves to the adapter.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import struct
+from array import array
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pyodide_app.errors import RequestError
+
+FLOAT32_MAX = 3.4028234663852886e38
+MASS_UNIT = 268435440.0  # of radix_select.wgsl: 2^28 - 16
+WORTHLESS = -1000.0  # of sample.wgsl: a scaled logit far below where exp is 0
+_WORD = 0xFFFFFFFF
+_STATE = struct.Struct("<4IfI3fI24x")  # struct State of shaders/common/state.wgsl
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """How to choose the next token; the defaults are those of Gemma.
+
+    Raises RequestError for a value outside its range.
+    """
+
+    greedy: ClassVar[SamplingOptions]
+
+    temperature: float = 1.0  # 0: greedy
+    top_k: int = 64  # 0: off
+    top_p: float = 0.95  # 1: off
+    min_p: float = 0.0  # 0: off
+    repetition_penalty: float = 1.0  # 1: off
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_number("temperature", self.temperature, 0.0, 1000.0)
+        _check_integer("top_k", self.top_k)
+        _check_number("top_p", self.top_p, 0.0, 1.0, above=True)
+        _check_number("min_p", self.min_p, 0.0, 1.0)
+        _check_number(
+            "repetition_penalty", self.repetition_penalty, 0.0, 1000.0, above=True
+        )
+        _check_integer("seed", self.seed)
+
+
+def _check_number(
+    name: str, value: float, low: float, high: float, *, above: bool = False
+) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # A comparison with NaN is false, so NaN is outside every range.
+    if not is_number or not low <= value <= high or (above and value == low):
+        begin = f"above {low:g} and at most" if above else f"from {low:g} to"
+        raise RequestError(
+            name, found=repr(value), expected=f"a number {begin} {high:g}"
+        )
+
+
+def _check_integer(name: str, value: int) -> None:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if not is_integer or not 0 <= value <= _WORD:
+        raise RequestError(
+            name, found=repr(value), expected=f"an integer from 0 to {_WORD}"
+        )
+
+
+SamplingOptions.greedy = SamplingOptions(temperature=0.0)
+
+
+def pack_state(position: int, options: SamplingOptions) -> bytes:
+    """Pack the GPU's state for a request that goes on at a position.
+
+    Returns the 64 bytes of `State` in shaders/common/state.wgsl, no token sampled yet.
+    """
+    return _STATE.pack(
+        position,
+        0,  # token
+        0,  # n_sampled
+        options.seed,
+        options.temperature,
+        options.top_k,
+        options.top_p,
+        options.min_p,
+        options.repetition_penalty,
+        0,  # n_candidates
+    )
+
+
+def pack_ids(ids: Iterable[int], n_vocab: int) -> bytes:
+    """Pack token ids as one bit each, in u32 words: `suppressed` and `seen` of the GPU.
+
+    Raises RequestError for an id outside the vocabulary.
+    """
+    bits = bytearray(-(-n_vocab // 32) * 4)
+    for token_id in ids:
+        if not 0 <= token_id < n_vocab:
+            raise RequestError(
+                "token id", found=str(token_id), expected=f"0 to {n_vocab - 1}"
+            )
+        bits[token_id >> 3] |= 1 << (token_id & 7)
+    return bytes(bits)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that may be drawn."""
+
+    id: int
+    probability: float  # among the candidates
+    scaled: float  # (logit - largest logit) / temperature
+
+
+def candidates(
+    logits: Sequence[float],
+    options: SamplingOptions,
+    suppressed: Collection[int] = (),
+    seen: Collection[int] = (),
+) -> list[Candidate]:
+    """Return the tokens that the options leave, the most probable first.
+
+    Empty if every logit is suppressed, NaN or -inf.
+    """
+    kept = sorted(_keep(logits, options, suppressed, seen), key=lambda c: (-c[1], c[0]))
+    total = math.fsum(math.exp(scaled) for _, scaled in kept)
+    return [
+        Candidate(token_id, math.exp(scaled) / total, scaled)
+        for token_id, scaled in kept
+    ]
+
+
+def choose(
+    logits: Sequence[float],
+    options: SamplingOptions,
+    n_sampled: int,
+    suppressed: Collection[int] = (),
+    seen: Collection[int] = (),
+) -> int:
+    """Choose the next token as shaders/sample.wgsl does.
+
+    `n_sampled` counts the draws of the request so far. Without candidates the lowest id
+    that is not suppressed is taken, and 0 if all are.
+    """
+    kept = _keep(logits, options, suppressed, seen)
+    if not kept:
+        open_ids = (i for i in range(len(logits)) if i not in suppressed)
+        return next(open_ids, 0)
+    return min(
+        (-score(scaled, options.seed, n_sampled, token_id), token_id)
+        for token_id, scaled in kept
+    )[1]
+
+
+def score(scaled: float, seed: int, n_sampled: int, token_id: int) -> float:
+    """Return a scaled logit plus its Gumbel noise, in float32."""
+    u = (random_bits(seed, n_sampled, token_id) + 0.5) / 2.0**32
+    return _float32(scaled + _float32(-math.log(-math.log(u))))
+
+
+def random_bits(seed: int, draw: int, token_id: int) -> int:
+    """Hash three words to one (pcg3d), as shaders/common/random.wgsl does."""
+    x, y, z = ((word * 1664525 + 1013904223) & _WORD for word in (seed, draw, token_id))
+    x, y, z = _mix(x, y, z)
+    x, y, z = _mix(x ^ x >> 16, y ^ y >> 16, z ^ z >> 16)
+    return x
+
+
+def _mix(x: int, y: int, z: int) -> tuple[int, int, int]:
+    x = (x + y * z) & _WORD
+    y = (y + z * x) & _WORD
+    z = (z + x * y) & _WORD
+    return x, y, z
+
+
+def _float32(value: float) -> float:
+    """Round to float32; beyond its range, to infinity."""
+    try:
+        rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return rounded
+
+
+def _keep(
+    logits: Sequence[float],
+    options: SamplingOptions,
+    suppressed: Collection[int],
+    seen: Collection[int],
+) -> list[tuple[int, float]]:
+    """Return (id, scaled logit) of the candidates by id; one if greedy."""
+    values = _penalised(logits, options, suppressed, seen)
+    top = max(values, default=-math.inf)
+    if top == -math.inf:
+        return []
+    temperature = _float32(options.temperature)
+    if temperature == 0:
+        return [(values.index(top), 0.0)]
+    threshold = -FLOAT32_MAX
+    if options.top_k:
+        threshold = max(threshold, heapq.nlargest(options.top_k, values)[-1])
+    kept = [
+        (i, _scaled(value, top, temperature))
+        for i, value in enumerate(values)
+        if value >= threshold
+    ]
+    if options.top_p < 1:
+        kept = _nucleus(kept, values, _float32(options.top_p))
+    min_p = _float32(options.min_p)
+    return [(i, scaled) for i, scaled in kept if _float32(math.exp(scaled)) >= min_p]
+
+
+def _penalised(
+    logits: Sequence[float],
+    options: SamplingOptions,
+    suppressed: Collection[int],
+    seen: Collection[int],
+) -> list[float]:
+    """Return the logits as numbers that can be compared, -inf for what is out."""
+    values = array("f", logits).tolist()
+    penalty = _float32(options.repetition_penalty)
+    if penalty != 1:
+        for i in seen:
+            value = values[i]
+            values[i] = _float32(value / penalty if value > 0 else value * penalty)
+    for i in suppressed:
+        values[i] = -math.inf
+    return [-math.inf if math.isnan(v) else min(v, FLOAT32_MAX) for v in values]
+
+
+def _scaled(value: float, top: float, temperature: float) -> float:
+    return max(_float32(_float32(value - top) / temperature), WORTHLESS)
+
+
+def _nucleus(
+    kept: list[tuple[int, float]], values: list[float], top_p: float
+) -> list[tuple[int, float]]:
+    """Return the most probable tokens that have the share `top_p` of the mass."""
+    masses: dict[float, int] = {}  # by logit: equal ones stay or go together
+    for i, scaled in kept:
+        mass = round(_float32(_float32(math.exp(scaled)) * MASS_UNIT))
+        masses[values[i]] = masses.get(values[i], 0) + mass
+    wanted = _float32(top_p * _mass_value(sum(masses.values())))
+    above = 0
+    for value in sorted(masses, reverse=True):
+        above += masses[value]
+        if _mass_value(above) >= wanted:
+            return [(i, scaled) for i, scaled in kept if values[i] >= value]
+    return kept
+
+
+def _mass_value(mass: int) -> float:
+    """Convert an integer mass as radix_select.wgsl does: high part, then low."""
+    return _float32(_float32(float(mass >> 14)) * 16384.0 + float(mass & 0x3FFF))

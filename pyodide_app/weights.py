@@ -1,0 +1,101 @@
+"""Where each tensor lives on the GPU: whole, or split over bindings; and its upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import gcd
+
+from pyodide_app import errors
+from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.types import GGMLType
+from pyodide_app.gpu.device import Device, Limits
+from pyodide_app.graph.arena import Arena
+from pyodide_app.graph.ops import STATE_BYTES, Ops
+from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.tensors import Part, Tensor, Weight
+from pyodide_app.graph.tuning import Tuning
+
+_STAGING = 4 << 20  # bytes of raw blocks that are repacked at a time
+
+
+def bytes_of(kind: GGMLType, n_elements: int) -> int:
+    """Return the bytes on the GPU, rounded up to whole words."""
+    return -(-n_elements // kind.block_size * kind.block_bytes // 4) * 4
+
+
+def place(info: TensorInfo, limits: Limits) -> Weight:
+    """Describe where a tensor goes, splitting what one binding cannot hold.
+
+    Raises DeviceLimitError when even one row (one expert) is too large.
+    """
+    most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
+    n_units = info.dims[-1] if len(info.dims) > 1 else 1
+    unit = info.n_elements // n_units  # elements of a row, or of an expert
+    unit_bytes = unit // info.type.block_size * info.type.block_bytes
+    # A part must begin on a whole word of the file.
+    step = 4 // gcd(4, unit_bytes)
+    per_part = min(n_units, most // unit_bytes)
+    if per_part < n_units:
+        per_part -= per_part % step
+    if per_part == 0:
+        raise errors.DeviceLimitError(
+            f"tensor {info.name}",
+            found=f"{unit_bytes} bytes in one row or expert",
+            expected=f"at most {most} bytes, the adapter's largest binding",
+            remedy="Use a GPU with a larger limit",
+        )
+    parts = []
+    for begin in range(0, n_units, per_part):
+        count = min(per_part, n_units - begin)
+        size = bytes_of(info.type, count * unit)
+        label = info.name if count == n_units else f"{info.name}[{begin}]"
+        parts.append(Part(View(Buffer(label, size), 0, size), begin, count))
+    return Weight(info.name, info.type, info.dims, tuple(parts))
+
+
+async def upload(
+    device: Device,
+    tuning: Tuning,
+    weight: Weight,
+    info: TensorInfo,
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Stream a tensor from its file to its place, repacking split types on the way."""
+    unit_bytes = info.size // (info.dims[-1] if len(info.dims) > 1 else 1)
+    for part in weight.parts:
+        begin = info.offset + part.begin * unit_bytes
+        end = begin + part.count * unit_bytes
+        if weight.type.is_split:
+            await _upload_split(
+                device, tuning, weight, part, info, begin, end, on_bytes
+            )
+        else:
+            view = part.view
+            await device.upload(info.source, begin, end, view.buffer, 0, on_bytes)
+
+
+async def _upload_split(
+    device: Device,
+    tuning: Tuning,
+    weight: Weight,
+    part: Part,
+    info: TensorInfo,
+    begin: int,
+    end: int,
+    on_bytes: Callable[[int], None],
+) -> None:
+    # Four blocks of one-byte scales fill a word: a chunk begins on a whole word of
+    # both planes.
+    block = weight.type.block_bytes
+    chunk = _STAGING // (4 * block) * (4 * block)
+    staging = Buffer("staging", -(-min(chunk, end - begin) // 4) * 4)
+    state = Buffer("staging.state", STATE_BYTES)
+    for start in range(begin, end, chunk):
+        stop = min(start + chunk, end)
+        await device.upload(info.source, start, stop, staging, 0, on_bytes)
+        ops = Ops("repack", tuning, Arena(), state, 0)
+        raw = Tensor((staging.size // 4,), whole(staging))
+        ops.repack(raw, weight, part, (start - begin) // block, (stop - start) // block)
+        device.submit(await device.prepare(ops.finish()[0]))
+    await device.settle()
+    device.release([staging])

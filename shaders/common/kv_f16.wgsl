@@ -1,0 +1,10 @@
+// KV cache elements as f16, which needs no feature: four to a KvWord.
+alias KvWord = vec2<u32>;
+
+fn kv_pack(values: vec4<f32>) -> KvWord {
+  return vec2<u32>(pack2x16float(values.xy), pack2x16float(values.zw));
+}
+
+fn kv_unpack(word: KvWord) -> vec4<f32> {
+  return vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+}

@@ -1,0 +1,26 @@
+// Q4_K: 256 elements in 8 groups of 32, w = d * scale * q - dmin * min. Bytes: 0 f16 d;
+// 2 f16 dmin; 4 to 15 the groups' 6-bit scales and mins (common/k_scales.wgsl); 16 to 143
+// q. Each 32 bytes of q hold two groups: the low nibbles, then the high nibbles.
+const BLOCK_SIZE: u32 = 256u;
+const BLOCK_BYTES: u32 = 144u;
+
+//#include "common/bytes.wgsl"
+//#include "common/k_scales.wgsl"
+
+fn group_scales(block: u32, i: u32) -> vec2<f32> {
+  return k_scales(block * 36u, i / 32u);
+}
+
+fn quants4(block: u32, i: u32) -> vec4<f32> {
+  let word = block * 36u + 4u + 8u * (i / 64u) + (i & 31u) / 4u;
+  return vec4<f32>(nibbles(weight[word], 4u * ((i / 32u) & 1u)));
+}
+
+fn dequant4(block: u32, i: u32) -> vec4<f32> {
+  let scales = group_scales(block, i);
+  return scales.x * quants4(block, i) + scales.y;
+}
+
+fn dequant(block: u32, i: u32) -> f32 {
+  return dequant4(block, i & ~3u)[i & 3u];
+}

@@ -1,0 +1,1 @@
+"""The tests: they alone see both the driver and the oracle."""

@@ -1,0 +1,178 @@
+"""The command line: its stable verbs, and one line on stderr for bad input."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyodide_app.__main__ import main
+from tests.app.gguf_bytes import build_gguf
+from tests.compare import relative_l2
+from tests.golden_data import committed_cases
+
+CASE = next(case for case in committed_cases() if case.model == "moe8")
+MODEL = str(CASE.gguf)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, *lines: object) -> None:
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def joined(ids: list[int]) -> str:
+    return ",".join(map(str, ids))
+
+
+def test_logits_writes_every_position(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "logits.bin"
+    ids = CASE.ids("p20")
+    run(capsys, "logits", MODEL, "--ids", joined(ids), "--kv", "f32", "--out", str(out))
+    rows = np.fromfile(out, "<f4").reshape(len(ids), -1)
+    assert relative_l2(rows, CASE.exact("p20")) < 5e-5
+
+
+def test_generate_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(
+        capsys,
+        "generate",
+        MODEL,
+        "--ids",
+        joined(CASE.ids("p20")),
+        "-n",
+        "32",
+        "--greedy",
+        "--ignore-eos",
+        "--kv",
+        "f32",
+        "--json",
+    )
+    result = json.loads(text)
+    assert result["ids"] == CASE.greedy("p20")
+    assert result["reason"] == "length" and result["n_generated"] == 32
+    assert result["prefill_seconds"] > 0 and result["decode_seconds"] > 0
+
+
+def test_generate_answers_a_message_the_same_for_a_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("-n", "8", "--json", "--seed", "7", "--temperature", "0.8")
+    first = json.loads(run(capsys, "generate", MODEL, "-p", "Hello", *options))
+    messages = tmp_path / "messages.json"
+    messages.write_text(json.dumps([{"role": "user", "content": "Hello"}]))
+    again = run(capsys, "generate", MODEL, "--messages", str(messages), *options)
+    assert json.loads(again)["ids"] == first["ids"]
+    assert first["n_prompt"] > 5
+
+
+def test_tokenize_reads_lines_and_needs_no_tensors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["Hello world", "", "a<|turn>b"]
+    feed(monkeypatch, *lines)
+    ids = json.loads(run(capsys, "tokenize", MODEL, "--jsonl"))
+    assert [len(row) > 0 for row in ids] == [True, False, True]
+    assert 105 in ids[2]
+    feed(monkeypatch, *lines)
+    bare = json.loads(
+        run(capsys, "tokenize", MODEL, "--no-special", "--bos", "--jsonl")
+    )
+    assert all(row[0] == 2 for row in bare) and 105 not in bare[2]
+    vocabulary = tmp_path / "vocabulary.gguf"
+    tokens = ["<bos>", "<eos>", "a", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary.write_bytes(
+        build_gguf(
+            {
+                "general.architecture": "gemma4",
+                "tokenizer.ggml.model": "gemma4",
+                "tokenizer.ggml.tokens": tokens,
+                "tokenizer.ggml.merges": ["a a"],
+            },
+            [],
+        )
+    )
+    feed(monkeypatch, "ab")
+    ids = json.loads(run(capsys, "tokenize", str(vocabulary), "--jsonl"))
+    assert ids == [[2, 3 + ord("b")]]
+
+
+def test_render_and_parse(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(monkeypatch, {"messages": [{"role": "user", "content": "Hi"}], "think": True})
+    prompt = json.loads(run(capsys, "render", MODEL, "--jsonl"))
+    assert prompt.startswith("<bos><|turn>system\n<|think|>\n")
+    output = (
+        "<|channel>thought\nplan A \n<channel|>\n\nHello "
+        "<|tool_call>call:f{a:1}<tool_call|><tool_call|>"
+    )
+    for chunk in ("1", "3", "1000"):
+        feed(monkeypatch, output)
+        parts = json.loads(run(capsys, "parse", MODEL, "--jsonl", "--chunk", chunk))
+        assert parts == {
+            "thinking": "plan A",
+            "content": "Hello",
+            "tool_calls": [{"name": "f", "arguments": {"a": 1}}],
+        }
+
+
+def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = json.loads(run(capsys, "inspect", MODEL, "--json"))
+    assert summary["architecture"] == "gemma4"
+    assert summary["n_tensors"] == len(summary["tensors"])
+    assert summary["n_parameters"] == sum(
+        row["parameters"] for row in summary["types"].values()
+    )
+    assert "Q4_K" in run(capsys, "inspect", MODEL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["inspect", "no/such/file.gguf"], "no/such/file.gguf"),
+        (["generate", MODEL, "--ids", "1,x"], "--ids"),
+        (["generate", MODEL, "--ids", "2", "--top-p", "0"], "top_p"),
+        (["generate", MODEL, "--ids", "99999"], "99999"),
+        (["generate", MODEL, "--messages", "no/such.json"], "no/such.json"),
+        (
+            ["generate", MODEL, "--ids", "2", "--adapter", "no such card"],
+            "no such card",
+        ),
+        (
+            ["logits", MODEL, "--ids", "2", "--out", "no/such/folder/x"],
+            "no/such/folder",
+        ),
+    ],
+)
+def test_bad_input_gives_one_line_and_status_2(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1 and text in captured.err
+
+
+def test_a_line_that_is_no_json_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('"fine"\nnot json\n'))
+    assert main(["tokenize", MODEL, "--jsonl"]) == 2
+    assert "line 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance", MODEL], ["generate", MODEL]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2

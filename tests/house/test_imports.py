@@ -1,0 +1,141 @@
+"""The import rules: which module may know of which."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.tree import ROOT, Import, imports, module_name, python_files
+
+DRIVER = python_files("pyodide_app")
+ORACLE = python_files("oracle")
+
+# The few modules that talk to a host; everything else runs anywhere.
+HOSTS = {
+    "pyodide_app.browser": {"js", "pyodide"},
+    "pyodide_app.gguf.sources_js": {"js", "pyodide"},
+    # The worker registers its own GPU code as the module lapidary_gpu.
+    "pyodide_app.gpu.webgpu_js": {"js", "pyodide", "lapidary_gpu"},
+    "pyodide_app.gpu.wgpu_native": {"wgpu"},
+}
+
+LEAVES = ("pyodide_app.errors", "pyodide_app.gguf.types")
+ENTRY_POINTS = ("pyodide_app.__main__", "pyodide_app.browser")
+ABOVE_MODELS = (*ENTRY_POINTS, "pyodide_app.engine", "pyodide_app.gpu")
+# A part of the driver, and what it must not know of. The engine is given its device.
+FORBIDDEN = {
+    "pyodide_app.models": ABOVE_MODELS,
+    "pyodide_app.graph": (*ABOVE_MODELS, "pyodide_app.models"),
+    "pyodide_app.gguf": (*ABOVE_MODELS, "pyodide_app.models", "pyodide_app.graph"),
+    "pyodide_app.chat": (*ABOVE_MODELS, "pyodide_app.models", "pyodide_app.graph"),
+    "pyodide_app.tokenizer": (*ABOVE_MODELS, "pyodide_app.graph"),
+    "pyodide_app.sampling": (*ABOVE_MODELS, "pyodide_app.models", "pyodide_app.graph"),
+    "pyodide_app.kv_cache": (*ABOVE_MODELS, "pyodide_app.models"),
+    "pyodide_app.weights": (*ENTRY_POINTS, "pyodide_app.engine"),
+    "pyodide_app.gpu": (*ENTRY_POINTS, "pyodide_app.engine", "pyodide_app.models"),
+    "pyodide_app.engine": ENTRY_POINTS,
+}
+DEVICES = ("pyodide_app.gpu.webgpu_js", "pyodide_app.gpu.wgpu_native")
+
+
+def is_part(module: str, whole: str) -> bool:
+    """Tell whether a module is `whole` or lies below it."""
+    return module == whole or module.startswith(f"{whole}.")
+
+
+def all_imports(files: list) -> list[Import]:
+    return [entry for path in files for entry in imports(path)]
+
+
+def test_driver_imports_the_standard_library_and_its_host_only():
+    wrong = [
+        entry
+        for entry in all_imports(DRIVER)
+        if entry.top not in sys.stdlib_module_names | {"pyodide_app"}
+        and entry.top not in HOSTS.get(entry.importer, set())
+    ]
+    assert not wrong
+
+
+def test_oracle_imports_numpy_and_the_standard_library_only():
+    allowed = sys.stdlib_module_names | {"numpy", "oracle"}
+    assert not [entry for entry in all_imports(ORACLE) if entry.top not in allowed]
+
+
+def test_build_tools_import_the_standard_library_only():
+    files = [ROOT / "build.py", *python_files("tools")]
+    allowed = sys.stdlib_module_names | {"tools"}
+    assert not [entry for entry in all_imports(files) if entry.top not in allowed]
+
+
+def test_driver_respects_the_import_direction():
+    wrong = [
+        entry
+        for entry in all_imports(DRIVER)
+        for part, forbidden in FORBIDDEN.items()
+        if is_part(entry.importer, part)
+        and any(is_part(entry.imported, other) for other in forbidden)
+    ]
+    assert not wrong
+
+
+def test_leaves_import_nothing_of_the_project():
+    wrong = [
+        entry
+        for entry in all_imports(DRIVER)
+        if entry.importer in LEAVES and entry.top == "pyodide_app"
+    ]
+    assert not wrong
+
+
+def test_only_entry_points_choose_a_device():
+    wrong = [
+        entry
+        for entry in all_imports(DRIVER)
+        if entry.imported in DEVICES and entry.importer not in ENTRY_POINTS
+    ]
+    assert not wrong
+
+
+def test_rules_name_modules_that_exist():
+    modules = {module_name(path) for path in DRIVER}
+    named = {*HOSTS, *LEAVES, *ENTRY_POINTS, *FORBIDDEN, *DEVICES}
+    assert sorted(named - modules) == []
+
+
+@pytest.mark.parametrize("files", [DRIVER, ORACLE], ids=["pyodide_app", "oracle"])
+def test_modules_form_no_cycle(files):
+    known = {module_name(path) for path in files}
+    needs = {
+        module_name(path): {
+            entry.imported
+            for entry in imports(path)
+            if entry.on_load and entry.imported in known
+        }
+        for path in files
+    }
+    while free := [name for name, needed in needs.items() if not needed]:
+        for name in free:
+            del needs[name]
+        for needed in needs.values():
+            needed.difference_update(free)
+    assert not needs
+
+
+IMPORT_ALL = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+"""
+
+
+def test_driver_loads_without_any_package():
+    names = [module_name(path) for path in DRIVER]
+    names = [name for name in names if name not in HOSTS]
+    # -S leaves out site-packages, so that numpy and wgpu cannot be found.
+    command = [sys.executable, "-I", "-S", "-c", IMPORT_ALL, str(ROOT), *names]
+    reply = subprocess.run(command, capture_output=True, text=True)
+    assert reply.returncode == 0, reply.stderr

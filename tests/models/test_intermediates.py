@@ -1,0 +1,46 @@
+"""Every named intermediate on the GPU against the oracle's, layer by layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oracle.gemma4 import Gemma4
+from tests.compare import relative_l2
+from tests.golden_data import Case, cases
+from tests.models.native import opened, trace
+
+# Errors add up through the layers; the logits' own bound is the largest allowed.
+F32_L2 = 5e-5
+
+
+@pytest.mark.parametrize("prompt", ["p1", "p20"])
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_every_intermediate_and_the_router(case: Case, prompt: str) -> None:
+    ids = case.ids(prompt)
+    oracle = Gemma4.open(case.gguf).forward(ids).nodes
+    with opened(case.gguf) as engine:
+        got = trace(engine, ids)
+    assert len(got) > 5 * engine.loaded.model.config.n_layers
+    for name, array in got.items():
+        expected = np.asarray(oracle[name]).reshape(array.shape)
+        if "topk" in name:
+            assert (array == expected).all(), name
+        else:
+            assert relative_l2(array, expected) < F32_L2, name
+    if case.model == "moe8":
+        # As Hugging Face chose, beside the oracle.
+        chosen = case.arrays[f"router_idx_{prompt}"]
+        for layer, expected in enumerate(chosen):
+            assert (got[f"ffn_moe_topk-{layer}"] == expected).all()
+
+
+@pytest.mark.parametrize("case", [c for c in cases() if c.type == "f16"], ids=str)
+def test_hidden_states_equal_hugging_face(case: Case) -> None:
+    ids = case.ids("p20")
+    with opened(case.gguf) as engine:
+        got = trace(engine, ids)
+    hidden = case.arrays["hidden_p20"]
+    assert relative_l2(got["inp_scaled"], hidden[0]) < F32_L2
+    for layer in range(len(hidden) - 1):
+        assert relative_l2(got[f"l_out-{layer}"], hidden[layer + 1]) < F32_L2, layer

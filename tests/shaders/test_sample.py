@@ -1,0 +1,432 @@
+"""The sample kernel against its host reference, and the distribution that it draws."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from pyodide_app import sampling
+from pyodide_app.graph.arena import Arena
+from pyodide_app.graph.ops import STATE_BYTES, Ops
+from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.tensors import Tensor
+from pyodide_app.gpu.device import Prepared
+from pyodide_app.sampling import SamplingOptions
+from tests import gpu
+
+INF, NAN = np.inf, np.nan
+SLOT = 256  # bytes between results: the alignment of storage bindings
+GEMMA_VOCAB = 262_144
+# What exp, log and divisions may shift a scaled logit plus noise on another adapter.
+SCORE_ERROR = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the kernel leaves in the state buffer."""
+
+    position: int
+    token: int
+    n_sampled: int
+    n_candidates: int
+
+
+class Sampler:
+    """The kernel over one vocabulary size, `n_draws` draws to a submit."""
+
+    def __init__(self, n_vocab: int, n_draws: int, n_tokens: int = 1) -> None:
+        self.bench = gpu.Bench()
+        self.n_vocab, self.n_draws = n_vocab, n_draws
+        n_words = -(-n_vocab // 32)
+        self.logits = self.bench.buffer("logits", n_vocab * 4)
+        self.suppressed = self.bench.buffer("suppressed", n_words * 4)
+        self.seen = self.bench.buffer("seen", n_words * 4)
+        self.state = self.bench.buffer("state", STATE_BYTES)
+        self.tokens = self.bench.buffer("tokens", n_draws * SLOT)
+        self.prepared = self._prepare(n_tokens)
+
+    def _prepare(self, n_tokens: int) -> Prepared:
+        def tensor(buffer: Buffer, *shape: int) -> Tensor:
+            return Tensor(shape, whole(buffer))
+
+        ops = Ops("sample", self.bench.tuning, Arena(), self.state, n_tokens)
+        for i in range(self.n_draws):
+            ops.sample(
+                tensor(self.logits, 1, self.n_vocab),
+                Tensor((1,), View(self.tokens, i * SLOT, 4)),
+                tensor(self.suppressed, self.suppressed.size // 4),
+                tensor(self.seen, self.seen.size // 4),
+            )
+        plan, _ = ops.finish()
+        return asyncio.run(self.bench.device.prepare(plan))
+
+    def start(
+        self,
+        logits: np.ndarray,
+        options: SamplingOptions,
+        *,
+        suppressed: Collection[int] = (),
+        seen: Collection[int] = (),
+        position: int = 0,
+    ) -> None:
+        """Write all inputs."""
+        write = self.bench.device.write
+        write(self.logits, 0, np.ascontiguousarray(logits, np.float32).tobytes())
+        write(self.suppressed, 0, sampling.pack_ids(suppressed, self.n_vocab))
+        write(self.seen, 0, sampling.pack_ids(seen, self.n_vocab))
+        write(self.state, 0, sampling.pack_state(position, options))
+
+    def draw(self) -> list[int]:
+        """Run the draws and return their tokens."""
+        self.bench.device.submit(self.prepared)
+        return self.bench.read(self.tokens, np.uint32)[:: SLOT // 4].tolist()
+
+    def read_state(self) -> State:
+        """Return the state."""
+        words = self.bench.read(self.state, np.uint32)
+        return State(*(int(words[i]) for i in (0, 1, 2, 9)))
+
+    def seen_ids(self) -> set[int]:
+        """Return the tokens whose bit is set."""
+        data = self.bench.read(self.seen, np.uint8)
+        return set(np.flatnonzero(np.unpackbits(data, bitorder="little")).tolist())
+
+    def close(self) -> None:
+        """Free everything."""
+        self.bench.close()
+
+
+@pytest.fixture(name="samplers")
+def make_samplers() -> Iterator[dict[tuple[int, int], Sampler]]:
+    """Close every sampler of a test."""
+    made: dict[tuple[int, int], Sampler] = {}
+    yield made
+    for sampler in made.values():
+        sampler.close()
+
+
+def sample(
+    logits: list[float] | np.ndarray, options: SamplingOptions, **inputs: object
+) -> tuple[int, State, set[int]]:
+    """Draw once: the token, the state and the seen tokens."""
+    sampler = Sampler(len(logits), 1, n_tokens=3)
+    try:
+        sampler.start(np.array(logits, np.float32), options, **inputs)
+        return sampler.draw()[0], sampler.read_state(), sampler.seen_ids()
+    finally:
+        sampler.close()
+
+
+# -- greedy ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("logits", "token"),
+    [
+        ([5.0], 0),
+        ([1.0, 2.0], 1),
+        ([7.0, 2.0, 7.0], 0),
+        ([-0.0, 0.0, -1.0], 0),
+        ([0.0, -0.0], 0),
+        ([NAN, -5.0, NAN], 1),
+        ([-INF, -3e38], 1),
+        ([1.0, INF, INF], 1),
+        ([NAN, NAN], 0),
+        ([-INF, NAN, -INF], 0),
+    ],
+)
+def test_greedy_takes_the_largest_and_the_lower_id(
+    logits: list[float], token: int
+) -> None:
+    assert sample(logits, SamplingOptions.greedy)[0] == token
+    assert sampling.choose(logits, SamplingOptions.greedy, 0) == token
+
+
+@pytest.mark.parametrize("n_vocab", [1, 31, 33, 257, 1025, 4099, GEMMA_VOCAB])
+def test_greedy_finds_every_edge(n_vocab: int) -> None:
+    sampler = Sampler(n_vocab, 1)
+    logits = gpu.random_input(n_vocab, n_vocab)
+    for token in sorted({0, n_vocab // 2, n_vocab - 1}):
+        raised = logits.copy()
+        raised[token] = 50.0
+        sampler.start(raised, SamplingOptions.greedy)
+        assert sampler.draw() == [token]
+    sampler.start(np.zeros(n_vocab), SamplingOptions.greedy)
+    assert sampler.draw() == [0]
+    sampler.close()
+
+
+# -- what leaves, and what is kept ----------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [SamplingOptions.greedy, SamplingOptions()])
+def test_falls_back_to_the_lowest_id_that_is_not_suppressed(
+    options: SamplingOptions,
+) -> None:
+    logits = [NAN, -INF, NAN, -INF]
+    assert sample(logits, options, suppressed=[0, 2])[0] == 1
+    token, state, _ = sample([1.0, 2.0, 3.0], options, suppressed=[0, 1, 2])
+    assert (token, state.n_candidates) == (0, 0)
+
+
+def test_never_takes_a_suppressed_token() -> None:
+    logits = [9.0, 1.0, 9.0, 2.0]
+    assert sample(logits, SamplingOptions.greedy, suppressed=[0, 2])[0] == 3
+    sampler = Sampler(4, 200)
+    sampler.start(
+        np.array(logits), SamplingOptions(top_p=1.0, seed=1), suppressed=[0, 2]
+    )
+    assert set(sampler.draw()) == {1, 3}
+    sampler.close()
+
+
+def test_penalises_seen_tokens_of_either_sign() -> None:
+    greedy = replace(SamplingOptions.greedy, repetition_penalty=2.0)
+    assert sample([4.0, 3.0], greedy, seen=[0])[0] == 1  # 4 / 2 < 3
+    assert sample([-1.0, -1.5], greedy, seen=[0])[0] == 1  # -1 * 2 < -1.5
+    assert sample([4.0, 1.5], greedy, seen=[0])[0] == 0
+    assert sample([4.0, 3.0], SamplingOptions.greedy, seen=[0])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "n_candidates"),
+    [
+        (SamplingOptions(top_k=0, top_p=1.0), 6),
+        (SamplingOptions(top_k=1, top_p=1.0), 1),
+        (SamplingOptions(top_k=2, top_p=1.0), 3),  # the second and third are equal
+        (SamplingOptions(top_k=3, top_p=1.0), 3),
+        (SamplingOptions(top_k=99, top_p=1.0), 6),
+        # Probabilities 0.5, 0.15, 0.15, 0.1, 0.07, 0.03
+        (SamplingOptions(top_k=0, top_p=0.49), 1),
+        (SamplingOptions(top_k=0, top_p=0.51), 3),
+        (SamplingOptions(top_k=0, top_p=0.79), 3),
+        (SamplingOptions(top_k=0, top_p=0.81), 4),
+        (SamplingOptions(top_k=0, top_p=0.98), 6),
+        (SamplingOptions(top_k=0, top_p=1e-30), 1),
+        # Of what top_k keeps, 0.8 in all: 0.62, 0.19, 0.19
+        (SamplingOptions(top_k=2, top_p=0.6), 1),
+        (SamplingOptions(top_k=2, top_p=0.64), 3),
+        (SamplingOptions(top_k=0, top_p=1.0, min_p=0.19), 4),
+        (SamplingOptions(top_k=0, top_p=1.0, min_p=0.21), 3),
+        (SamplingOptions(top_k=0, top_p=1.0, min_p=1.0), 1),
+        (SamplingOptions(top_k=0, top_p=0.81, min_p=0.21), 3),
+        (SamplingOptions(top_k=0, top_p=1.0, min_p=0.29, temperature=0.5), 1),
+        (SamplingOptions(top_k=0, top_p=1.0, min_p=0.29, temperature=2.0), 5),
+    ],
+)
+def test_keeps(options: SamplingOptions, n_candidates: int) -> None:
+    p = np.array([0.15, 0.03, 0.5, 0.15, 0.07, 0.1])
+    logits = np.log(p).astype(np.float32) + np.float32(3)
+    _, state, _ = sample(logits, options)
+    assert state.n_candidates == n_candidates
+    assert len(sampling.candidates(logits.tolist(), options)) == n_candidates
+
+
+# -- the state ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [SamplingOptions.greedy, SamplingOptions()])
+def test_advances_the_state(options: SamplingOptions) -> None:
+    sampler = Sampler(100, 5, n_tokens=7)
+    sampler.start(gpu.random_input(1, 100, scale=4.0), options, seen=[3], position=40)
+    tokens = sampler.draw()
+    state = sampler.read_state()
+    assert (state.position, state.n_sampled) == (40 + 5 * 7, 5)
+    assert state.token == tokens[-1]
+    assert sampler.seen_ids() == {3, *tokens}
+    sampler.close()
+
+
+def test_keeps_the_options() -> None:
+    options = SamplingOptions(0.7, 12, 0.9, 0.05, 1.1, 77)
+    sampler = Sampler(50, 1)
+    sampler.start(gpu.random_input(1, 50), options)
+    sampler.draw()
+    data = sampler.bench.read(sampler.state, np.uint8).tobytes()
+    assert data[12:36] == sampling.pack_state(0, options)[12:36]
+    sampler.close()
+
+
+def test_a_penalty_follows_the_tokens_of_the_request() -> None:
+    sampler = Sampler(8, 8)
+    logits = np.arange(1, 9, dtype=np.float32)
+    sampler.start(logits, replace(SamplingOptions.greedy, repetition_penalty=100.0))
+    assert sampler.draw() == [7, 6, 5, 4, 3, 2, 1, 0]
+    sampler.close()
+
+
+# -- against the reference ------------------------------------------------------------
+
+
+def flat(rng: np.random.Generator, n: int) -> np.ndarray:
+    """All probabilities alike."""
+    return rng.standard_normal(n) * 0.1
+
+
+def gaussian(rng: np.random.Generator, n: int) -> np.ndarray:
+    """As language models leave them: a few large, a long tail."""
+    return rng.standard_normal(n) * 4.0
+
+
+def repeated(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Many equal logits."""
+    return rng.integers(-5, 6, n).astype(np.float64)
+
+
+def extreme(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Non-numbers, infinities and all magnitudes."""
+    x = np.float64(10.0) ** rng.uniform(-30, 30, n) * rng.choice([-1.0, 1.0], n)
+    x[rng.random(n) < 0.1] = NAN
+    x[rng.random(n) < 0.1] = -INF
+    x[rng.random(n) < 0.05] = 0.0
+    return x
+
+
+DISTRIBUTIONS = [flat, gaussian, repeated, extreme]
+OPTIONS = [
+    SamplingOptions(),
+    SamplingOptions(temperature=0.3, top_k=5),
+    SamplingOptions(temperature=1.7, top_k=200, top_p=0.7, min_p=0.02),
+    SamplingOptions(top_k=0, top_p=1.0),
+    SamplingOptions(top_k=0, top_p=0.5),
+    SamplingOptions(top_k=0, top_p=1.0, min_p=0.1),
+    SamplingOptions(repetition_penalty=1.3, top_p=1.0),
+    SamplingOptions(temperature=1e-20),
+    SamplingOptions.greedy,
+]
+
+
+def explains(
+    logits: list[float],
+    options: SamplingOptions,
+    draw: int,
+    got: int,
+    expected: int,
+    masks: dict[str, set[int]],
+) -> bool:
+    """Return whether rounding accounts for another token than the reference's.
+
+    Either the two scores agree, or one of the two tokens lies at the edge of top-p or
+    min-p, that is, is a candidate under options that differ in the sixth digit.
+    """
+    def kept(shift: float) -> dict[int, float]:
+        shifted = replace(
+            options,
+            top_p=min(1.0, options.top_p * (1 + shift)),
+            min_p=options.min_p * (1 - shift),
+        )
+        found = sampling.candidates(logits, shifted, **masks)
+        return {c.id: c.scaled for c in found}
+
+    wide, narrow = kept(1e-6), kept(-1e-6)
+    if got not in wide or expected not in wide:
+        return False
+    scores = [
+        sampling.score(wide[token], options.seed, draw, token)
+        for token in (got, expected)
+    ]
+    return abs(scores[0] - scores[1]) <= SCORE_ERROR or not {got, expected} <= set(narrow)
+
+
+@pytest.mark.parametrize("n_vocab", [1, 2, 33, 1000, 5003])
+def test_agrees_with_the_reference(n_vocab: int) -> None:
+    n_draws, n_all, differing = 6, 0, []
+    sampler = Sampler(n_vocab, n_draws)
+    for seed, (distribution, options) in enumerate(
+        (d, o) for d in DISTRIBUTIONS for o in OPTIONS
+    ):
+        rng = np.random.default_rng(seed)
+        options = replace(options, seed=int(rng.integers(2**32)))
+        logits = distribution(rng, n_vocab).astype(np.float32).tolist()
+        masks = {
+            "suppressed": set(rng.integers(0, n_vocab, 3).tolist()),
+            "seen": set(rng.integers(0, n_vocab, 20).tolist()),
+        }
+        sampler.start(np.array(logits), options, **masks)
+        for draw, got in enumerate(sampler.draw()):
+            expected = sampling.choose(logits, options, draw, **masks)
+            n_all += 1
+            if got != expected:
+                case = f"{distribution.__name__} {options} draw {draw}: {got} {expected}"
+                assert explains(logits, options, draw, got, expected, masks), case
+                differing.append(case)
+            masks["seen"].add(got)
+    sampler.close()
+    assert len(differing) <= n_all // 50, differing
+
+
+@pytest.mark.parametrize(
+    "options",
+    [SamplingOptions(seed=5), SamplingOptions(top_k=0, top_p=0.9, min_p=1e-5, seed=6)],
+)
+def test_agrees_over_the_vocabulary_of_gemma(options: SamplingOptions) -> None:
+    rng = np.random.default_rng(9)
+    logits = (rng.standard_normal(GEMMA_VOCAB) * 3.0).astype(np.float32)
+    sampler = Sampler(GEMMA_VOCAB, 1)
+    sampler.start(logits, options)
+    got = sampler.draw()[0]
+    values = logits.tolist()
+    expected = sampling.choose(values, options, 0)
+    assert got == expected or explains(values, options, 0, got, expected, {})
+    n_expected = len(sampling.candidates(values, options))
+    assert abs(sampler.read_state().n_candidates - n_expected) <= n_expected // 1000
+    sampler.close()
+
+
+def test_survives_a_vocabulary_of_equal_logits() -> None:
+    sampler = Sampler(GEMMA_VOCAB, 1)
+    for options in (SamplingOptions(), SamplingOptions(top_k=0, top_p=0.5)):
+        sampler.start(np.full(GEMMA_VOCAB, 2.5), options)
+        sampler.draw()
+        assert sampler.read_state().n_candidates == GEMMA_VOCAB  # all tie
+    sampler.close()
+
+
+# -- the distribution -----------------------------------------------------------------
+
+
+def chi_square(counts: np.ndarray, p: np.ndarray) -> float:
+    """Return Pearson's statistic of counts against probabilities."""
+    expected = counts.sum() * p
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SamplingOptions(top_k=0, top_p=1.0, seed=11),
+        SamplingOptions(temperature=2.0, top_k=9, top_p=0.9, seed=12),
+    ],
+)
+def test_frequencies_follow_the_probabilities(options: SamplingOptions) -> None:
+    logits = gpu.random_input(4, 12, scale=1.0)
+    kept = sampling.candidates(logits.tolist(), options)
+    sampler = Sampler(12, 250)
+    sampler.start(logits, options)
+    tokens = [token for _ in range(40) for token in sampler.draw()]
+    sampler.close()
+    counts = np.bincount(tokens, minlength=12)
+    assert counts.sum() == counts[[c.id for c in kept]].sum() == 10_000
+    statistic = chi_square(
+        counts[[c.id for c in kept]], np.array([c.probability for c in kept])
+    )
+    # The 99.9 % point of chi-square, by the Wilson-Hilferty approximation.
+    freedom = len(kept) - 1
+    bound = freedom * (1 - 2 / (9 * freedom) + 3.09 * (2 / (9 * freedom)) ** 0.5) ** 3
+    assert statistic < bound
+
+
+def test_a_seed_repeats_and_another_differs() -> None:
+    sampler = Sampler(500, 50)
+    runs = []
+    for seed in (1, 1, 2):
+        sampler.start(gpu.random_input(2, 500), SamplingOptions(seed=seed))
+        runs.append(sampler.draw())
+    sampler.close()
+    assert runs[0] == runs[1] != runs[2]
+    assert len(set(runs[0])) > 10  # draws of one request differ

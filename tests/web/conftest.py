@@ -1,0 +1,189 @@
+"""A real Chromium with WebGPU, watched: no foreign request, no error in the console."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
+
+from tools import bundle, server
+
+FAKE_WORKER = Path(__file__).with_name("fake_worker.js")
+
+# SwiftShader is offered only behind the first flag. The others keep the browser itself
+# from looking up its maker's hosts, and the resolver rule makes any other host fail.
+CHROMIUM_FLAGS = (
+    "--enable-unsafe-webgpu",
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+def chromium_path() -> str | None:
+    """Find the system's Chromium; None leaves the choice to Playwright's own."""
+    named = os.environ.get("LAPIDARY_CHROMIUM")
+    return named or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def dist() -> Path:
+    """Bundle the page, as `build.py bundle` does."""
+    return bundle.bundle()
+
+
+@pytest.fixture(scope="session")
+def site(dist: Path) -> Iterator[str]:
+    """Serve the bundle, as `build.py serve` does; gives its address."""
+    opened = server.open_server(dist, 0)
+    threading.Thread(target=opened.serve_forever, daemon=True).start()
+    yield opened.url
+    opened.shutdown()
+    opened.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start one Chromium for a file's tests.
+
+    Not for all: while Playwright runs, so does its event loop, and other files' tests
+    want their own.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path(),
+            # Without a path, the full browser: the headless shell has no WebGPU.
+            channel=None if chromium_path() else "chromium",
+            args=list(CHROMIUM_FLAGS),
+        )
+        yield browser
+        browser.close()
+
+
+class Watch:
+    """Keeps what a page asked for and complained about."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+
+    def attach(self, context: BrowserContext) -> None:
+        """Listen to every page and worker of a context."""
+        context.on("request", self.on_request)
+        context.on("console", self.on_console)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def on_request(self, request: Request) -> None:
+        """Remember the address."""
+        self.requests.append(request.url)
+
+    def on_console(self, message: ConsoleMessage) -> None:
+        """Remember errors; a test that expects one removes it."""
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def foreign(self) -> list[str]:
+        """Return the requests that left the page's own origin."""
+        own = urlsplit(self.site).netloc
+        local = ("data", "blob")
+        parts = [(url, urlsplit(url)) for url in self.requests]
+        return [u for u, p in parts if p.scheme not in local and p.netloc != own]
+
+
+@pytest.fixture
+def watch(site: str) -> Iterator[Watch]:
+    """Fail the test when the page asked for anything foreign or wrote an error."""
+    watch = Watch(site)
+    yield watch
+    assert watch.requests, "nothing was recorded, so nothing was proven"
+    assert watch.foreign() == []
+    assert watch.complaints == []
+
+
+@pytest.fixture
+def context(browser: Browser, watch: Watch) -> Iterator[BrowserContext]:
+    """Give a fresh, watched profile."""
+    context = browser.new_context()
+    context.set_default_timeout(15_000)
+    watch.attach(context)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """Give an empty page."""
+    return context.new_page()
+
+
+@pytest.fixture
+def ui(page: Page, site: str) -> Page:
+    """Open the page with a worker that only plays the engine."""
+    use_fake_worker(page)
+    page.goto(site)
+    return page
+
+
+SHOW_SHADERS = """
+const create = GPUDevice.prototype.createShaderModule;
+GPUDevice.prototype.createShaderModule = function (descriptor) {
+  const { label, code } = descriptor;
+  self.postMessage({ id: 0, kind: 'shader', label, code });
+  return create.call(this, descriptor);
+};
+"""
+
+
+def use_fake_worker(page: Page) -> None:
+    """Answer the request for the worker with the one that plays scenes."""
+    replace_worker(page, FAKE_WORKER.read_text(encoding="utf-8"))
+
+
+def use_worker_that_shows_shaders(page: Page) -> None:
+    """Let the worker also post the text of every shader that it compiles."""
+    worker = Path(__file__).resolve().parents[2] / "web/worker.js"
+    replace_worker(page, SHOW_SHADERS + worker.read_text(encoding="utf-8"))
+
+
+def replace_worker(page: Page, script: str) -> None:
+    """Answer the request for the worker with another script."""
+    headers = {**server.HEADERS, "Content-Type": server.TYPES[".js"]}
+    page.route(
+        "**/worker.js", lambda route: route.fulfill(body=script, headers=headers)
+    )
+
+
+def choose(page: Page, name: str, content: bytes = b"GGUF") -> None:
+    """Choose a file of that name, as through the file dialog."""
+    page.set_input_files(
+        "#file",
+        [{"name": name, "mimeType": "application/octet-stream", "buffer": content}],
+    )
+
+
+def say(page: Page, text: str, *, wait: bool = True, timeout: float = 5000) -> None:
+    """Send a message, and wait until the page is ready for the next."""
+    page.get_by_label("Message", exact=True).fill(text)
+    page.keyboard.press("Enter")
+    if wait:
+        body = page.locator("body")
+        expect(body).to_have_attribute("data-state", "ready", timeout=timeout)

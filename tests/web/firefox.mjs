@@ -1,0 +1,69 @@
+/**
+ * Chat once in a real Firefox, over WebDriver BiDi, and print what came of it as JSON.
+ *
+ *   node firefox.mjs FIREFOX URL MODEL WRONG_FILE PROMPT SETTINGS
+ *
+ * VK_ICD_FILENAMES in the environment names the Vulkan driver that WebGPU gets.
+ */
+
+import puppeteer from '../../web/node_modules/puppeteer-core/lib/esm/puppeteer/puppeteer-core.js';
+
+const TIMEOUT = 120_000;
+const [executablePath, url, model, wrongFile, prompt, settings] = process.argv.slice(2);
+
+const browser = await puppeteer.launch({
+  browser: 'firefox',
+  executablePath,
+  headless: true,
+  extraPrefsFirefox: {
+    'dom.webgpu.enabled': true,
+    'dom.webgpu.workers.enabled': true,
+    'gfx.webgpu.ignore-blocklist': true,
+  },
+});
+try {
+  const result = await chat(await browser.newPage());
+  console.log(JSON.stringify(result));
+} finally {
+  await browser.close();
+}
+
+async function chat(page) {
+  const requests = [];
+  const complaints = [];
+  page.on('request', (request) => requests.push(request.url()));
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (line) => line.type() === 'error' && complaints.push(line.text()));
+  await page.evaluateOnNewDocument(keepMessages, settings);
+  await page.goto(url);
+  await choose(page, wrongFile);
+  await page.waitForSelector('.problem', { timeout: TIMEOUT });
+  const problem = await page.$eval('.problem', (card) => card.dataset.type);
+  await choose(page, model);
+  await page.waitForSelector('body[data-state="ready"]', { timeout: TIMEOUT });
+  await page.type('#prompt', prompt);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.reply[aria-busy="false"]', { timeout: TIMEOUT });
+  const done = await page.evaluate(() =>
+    window.messages.find(({ kind, reason }) => kind === 'done' && reason));
+  const reply = await page.$eval('.reply .prose:not(.thoughts)', (node) => node.textContent);
+  return { version: await browser.version(), problem, done, reply, requests, complaints };
+}
+
+async function choose(page, path) {
+  const input = await page.$('#file');
+  await input.uploadFile(path);
+}
+
+/** Runs in the page before its own scripts: sets the settings, keeps what workers say. */
+function keepMessages(kept) {
+  localStorage.setItem('lapidary.settings', kept);
+  window.messages = [];
+  const { Worker } = window;
+  window.Worker = class extends Worker {
+    constructor(...options) {
+      super(...options);
+      this.addEventListener('message', ({ data }) => window.messages.push(data));
+    }
+  };
+}

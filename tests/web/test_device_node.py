@@ -1,0 +1,90 @@
+"""The browser's device without a browser: Pyodide and Dawn in Node."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import functools
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.compare import tolerance
+from tests.gpu import device as native_device
+from tests.web import norm_plan
+from tools import environment
+
+HERE = Path(__file__).parent
+SWIFTSHADER = "vk_swiftshader_icd.json"  # lies beside Chromium's executable
+CHROMIUM_FOLDERS = ("/usr/lib/chromium", "/usr/lib/chromium-browser")
+
+
+def case_names() -> list[str]:
+    """Return the names of the cases, which only Pyodide can import."""
+    tree = ast.parse((HERE / "device_cases.py").read_text(encoding="utf-8"))
+    names = [n.name for n in tree.body if isinstance(n, ast.AsyncFunctionDef)]
+    return [n.removeprefix("case_") for n in names if n.startswith("case_")]
+
+
+def dawn_environment(runtime: str) -> dict[str, str]:
+    """Return the environment in which Dawn finds an adapter that it takes.
+
+    Older releases of Mesa's llvmpipe lack what Dawn needs, so Chromium's SwiftShader
+    comes first, unless the environment names a driver.
+    """
+    found = {"XDG_RUNTIME_DIR": runtime, **os.environ}
+    if "VK_ICD_FILENAMES" not in found and "VK_DRIVER_FILES" not in found:
+        chromium = environment.find_chromium()
+        folders = [chromium.resolve().parent] if chromium else []
+        folders += [Path(folder) for folder in CHROMIUM_FOLDERS]
+        drivers = [f / SWIFTSHADER for f in folders if (f / SWIFTSHADER).exists()]
+        if drivers:
+            found["VK_ICD_FILENAMES"] = str(drivers[0])
+    return found
+
+
+@functools.cache
+def results() -> dict[str, Any]:
+    """Run all cases in one process, and return what it wrote."""
+    environment.ensure_node_modules(dev=True)
+    with tempfile.TemporaryDirectory() as runtime:
+        reply = subprocess.run(
+            [environment.node(), HERE / "node_device.mjs", environment.ROOT],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=dawn_environment(runtime),
+        )
+    # A failing Pyodide prints its source, which is one line of a megabyte.
+    log = "\n".join(line[:1000] for line in reply.stderr.splitlines())
+    assert reply.returncode == 0, log
+    written: dict[str, Any] = json.loads(reply.stdout.splitlines()[-1])
+    return written
+
+
+@pytest.mark.parametrize("name", case_names())
+def test_device(name: str) -> None:
+    problem = results()["cases"][name]
+    assert not problem, problem
+
+
+def test_dawn_gives_what_the_native_device_gives() -> None:
+    browser = np.frombuffer(bytes.fromhex(results()["outputs"]["norm plan"]), "<f4")
+    norm = norm_plan.NormPlan()
+    native = np.frombuffer(asyncio.run(norm.run(native_device())), "<f4")
+    native_device().release(norm.buffers)
+    # The two norms err relative to their results. The product errs relative to the sizes
+    # of its 100 terms, which add up to some ten times its result: signs cancel in it.
+    rtol = 2 * tolerance("rms_norm")[0] + 10 * tolerance("matvec")[0]
+    expected = np.array(norm_plan.expected())
+    bound = rtol * np.max(np.abs(expected))
+    for got in (browser, native):
+        assert got.shape == expected.shape
+        error = np.max(np.abs(got - expected))
+        assert error <= bound, f"{error:.3g} off, {bound:.3g} allowed"

@@ -1,0 +1,229 @@
+"""The whole path in a real browser: choose a GGUF, send a message, read the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+import unittest.mock
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from pyodide_app.engine import Engine, Finished
+from pyodide_app.gguf.sources import FileSource
+from pyodide_app.graph.plan import Plan
+from pyodide_app.sampling import SamplingOptions
+from tests.gpu import device
+from tests.web.conftest import say, use_worker_that_shows_shaders
+
+MODELS = Path(__file__).resolve().parents[1] / "golden/models"
+NAMES = ("dense-q4_k_m", "moe8-q4_k_m", "ple-q4_k_m")
+PROMPT = "Name a gem."
+N_TOKENS = 24
+SETTINGS = {"temperature": 0, "max_tokens": N_TOKENS, "n_ctx": 256}
+
+KEEP_MESSAGES = """
+(() => {
+  const { Worker } = window;
+  window.messages = [];
+  window.Worker = class extends Worker {
+    constructor(...options) {
+      super(...options);
+      this.addEventListener('message', ({ data }) => window.messages.push(data));
+    }
+  };
+})();
+"""
+LAST_DONE = "messages.findLast(({ kind, reason }) => kind === 'done' && reason)"
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """What the same request gives natively."""
+
+    ids: list[int]
+    text: str
+    shaders: dict[str, str]  # the WGSL of each variant, by label
+
+
+@functools.cache
+def native(name: str) -> Native:
+    """Answer the prompt with the native device, as the page's settings ask."""
+    # Playwright keeps an event loop running in this thread.
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, _native(MODELS / f"{name}.gguf")).result()
+
+
+async def _native(path: Path) -> Native:
+    source, plans, gpu = FileSource(path), [], device()
+    with unittest.mock.patch.object(gpu, "prepare", keeping(gpu.prepare, plans)):
+        engine = await Engine.load([source], gpu, n_ctx=SETTINGS["n_ctx"])
+        text, ids = await answer(engine)
+    engine.close()
+    source.close()
+    variants = {step.variant for plan in plans for step in plan.dispatches}
+    return Native(ids, text, {v.label: v.code for v in variants})
+
+
+def keeping(prepare: Callable[[Plan], Any], plans: list[Plan]) -> Callable[[Plan], Any]:
+    """Return `prepare`, which also keeps each plan."""
+
+    async def prepare_and_keep(plan: Plan) -> Any:
+        plans.append(plan)
+        return await prepare(plan)
+
+    return prepare_and_keep
+
+
+async def answer(engine: Engine) -> tuple[str, list[int]]:
+    """Return the text and the ids of the reply."""
+    text = ""
+    async for event in engine.chat(
+        [{"role": "user", "content": PROMPT}],
+        sampling=SamplingOptions(temperature=0),
+        max_tokens=N_TOKENS,
+    ):
+        if isinstance(event, Finished):
+            return text, list(event.ids)
+        text += getattr(event, "text", "")
+    raise AssertionError("a reply without an end")
+
+
+def digests(shaders: dict[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of each text."""
+    return {
+        label: hashlib.sha256(code.encode()).hexdigest()
+        for label, code in shaders.items()
+    }
+
+
+def open_page(page: Page, site: str, **settings: Any) -> None:
+    """Open the page with these settings, keeping what its worker says."""
+    kept = json.dumps(SETTINGS | settings)
+    page.add_init_script(
+        f"localStorage.setItem('lapidary.settings', {json.dumps(kept)});"
+    )
+    page.add_init_script(KEEP_MESSAGES)
+    page.goto(site)
+
+
+def load(page: Page, *paths: Path) -> None:
+    """Choose files and wait until the model is ready."""
+    page.set_input_files("#file", list(paths))
+    expect(page.locator("body")).to_have_attribute(
+        "data-state", "ready", timeout=60_000
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_tokens_from_the_same_shaders_as_natively(page, site, name):
+    use_worker_that_shows_shaders(page)
+    open_page(page, site)
+    load(page, MODELS / f"{name}.gguf")
+    say(page, PROMPT, timeout=120_000)
+    done = page.evaluate(LAST_DONE)
+    expected = native(name)
+    assert done["ids"] == expected.ids
+    assert done["n_generated"] == len(expected.ids) > 0
+    tokens = page.evaluate("messages.filter(({ kind }) => kind === 'token')")
+    assert "".join(token["text"] for token in tokens) == expected.text
+    shown = page.evaluate("messages.filter(({ kind }) => kind === 'shader')")
+    shaders = {message["label"]: message["code"] for message in shown}
+    assert digests(shaders) == digests(expected.shaders)
+
+
+def test_bundle_holds_the_shaders_that_were_tested(dist):
+    manifest = json.loads((dist / "manifest.json").read_text())
+    root = Path(__file__).resolve().parents[2] / "shaders"
+    files = {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+        for path in root.rglob("*.wgsl")
+    }
+    assert manifest["shaders"] == digests(files)
+
+
+def test_wrong_files_are_explained_and_the_page_goes_on(page, site, tmp_path):
+    notes, cut = tmp_path / "notes.txt", tmp_path / "cut.gguf"
+    notes.write_text("This is no model.")
+    whole = (MODELS / "dense-q4_k_m.gguf").read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    open_page(page, site)
+    for path in (notes, cut):
+        page.set_input_files("#file", path)
+        card = page.get_by_role("alert")
+        expect(card).to_contain_text(path.name, timeout=60_000)
+        expect(card).to_contain_text("Error")
+        expect(page.locator("body")).to_have_attribute("data-state", "empty")
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
+
+
+def test_wrong_file_does_not_cost_the_loaded_model(page, site, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("This is no model.")
+    open_page(page, site)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    page.set_input_files("#file", notes)
+    expect(page.get_by_role("alert")).to_contain_text("notes.txt")
+    expect(page.locator("body")).to_have_attribute("data-state", "ready")
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
+
+
+def test_another_model_replaces_the_first(page, site):
+    open_page(page, site)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    page.set_input_files("#file", MODELS / "ple-q4_k_m.gguf")
+    expect(page.locator("body")).to_have_attribute("data-state", "loading")
+    expect(page.locator("body")).to_have_attribute(
+        "data-state", "ready", timeout=60_000
+    )
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["ids"] == native("ple-q4_k_m").ids
+
+
+def test_stop_ends_a_reply_and_the_next_one_is_whole(page, site):
+    open_page(page, site, max_tokens=200)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    say(page, PROMPT, wait=False)
+    page.wait_for_selector(".reply .block", timeout=60_000)
+    page.keyboard.press("Escape")
+    expect(page.locator(".reason")).to_have_text("Stopped")
+    done = page.evaluate(LAST_DONE)
+    assert done["reason"] == "stopped"
+    n = min(len(done["ids"]), N_TOKENS)
+    assert 0 < len(done["ids"]) < 200
+    assert done["ids"][:n] == native("dense-q4_k_m").ids[:n]
+    page.get_by_role("button", name="New chat").click()
+    say(page, PROMPT, wait=False)
+    page.locator(".reply .block").first.wait_for()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("body")).to_have_attribute("data-state", "ready")
+
+
+def test_full_context_is_explained(page, site):
+    open_page(page, site)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    say(page, "gem " * 400)
+    card = page.get_by_role("alert")
+    expect(card).to_contain_text("ContextFullError")
+    card.get_by_role("button", name="New chat").click()
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
+
+
+def test_cancelled_load_leaves_the_page_ready_for_another(page, site):
+    open_page(page, site)
+    page.set_input_files("#file", MODELS / "moe8-q4_k_m.gguf")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("body")).to_have_attribute("data-state", "empty")
+    load(page, MODELS / "dense-q4_k_m.gguf")

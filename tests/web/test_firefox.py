@@ -1,0 +1,58 @@
+"""The same page in a real Firefox, so that it is not a page for one browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.web.test_end_to_end import MODELS, PROMPT, SETTINGS, native
+from tools import environment
+
+SCRIPT = Path(__file__).with_name("firefox.mjs")
+DRIVERS = Path("/usr/share/vulkan/icd.d")
+
+
+def firefox() -> str | None:
+    """Find a Firefox."""
+    named = os.environ.get("LAPIDARY_FIREFOX")
+    return named or shutil.which("firefox-esr") or shutil.which("firefox")
+
+
+def vulkan_driver() -> str:
+    """Return the driver that the environment names, else llvmpipe's."""
+    found = sorted(DRIVERS.glob("lvp_icd*.json"))
+    return os.environ.get("VK_ICD_FILENAMES") or str(found[0] if found else "")
+
+
+def test_chats_like_natively_and_asks_nobody_else(site, tmp_path):
+    wrong = tmp_path / "notes.txt"
+    wrong.write_text("This is no model.")
+    arguments = [
+        firefox(),
+        site,
+        MODELS / "dense-q4_k_m.gguf",
+        wrong,
+        PROMPT,
+        json.dumps(SETTINGS),
+    ]
+    result = subprocess.run(
+        [environment.node(), SCRIPT, *arguments],
+        env={**os.environ, "VK_ICD_FILENAMES": vulkan_driver()},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    seen = json.loads(result.stdout)
+    assert seen["complaints"] == []
+    assert "FileFormatError" in seen["problem"]
+    expected = native("dense-q4_k_m")
+    assert seen["done"]["ids"] == expected.ids
+    assert seen["requests"]
+    own = urlsplit(site).netloc
+    assert [url for url in seen["requests"] if urlsplit(url).netloc != own] == []

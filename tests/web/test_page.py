@@ -1,0 +1,339 @@
+"""The page alone, in each of its states; a fake worker plays the engine."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.conftest import Watch, choose, say, use_fake_worker
+
+NO_WEBGPU = """
+Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
+"""
+NO_ADAPTER = """
+Object.defineProperty(Navigator.prototype, 'gpu', {
+  get: () => ({ requestAdapter: async () => null }),
+});
+"""
+
+
+def expect_state(page: Page, state: str) -> None:
+    expect(page.locator("body")).to_have_attribute("data-state", state)
+
+
+@pytest.fixture
+def ready(ui: Page) -> Page:
+    """A page on which a model has been loaded."""
+    choose(ui, "gemma-4.gguf")
+    expect_state(ui, "ready")
+    return ui
+
+
+def last_reply(page: Page) -> str:
+    return page.locator(".reply .prose:not(.thoughts)").last.inner_text()
+
+
+def test_opens_empty_and_says_what_it_is(ui):
+    expect(ui.get_by_role("heading", level=1)).to_have_text("Gemma 4, in this tab")
+    expect(ui.get_by_label("Choose a model file")).to_be_attached()
+    expect(ui.get_by_label("Message", exact=True)).to_be_disabled()
+    expect(ui.locator("#composer-hint")).to_have_text("Choose a model file to start.")
+
+
+def test_tells_where_ollama_keeps_its_models(ui):
+    ui.get_by_text("Already have models in Ollama?").click()
+    expect(ui.locator(".where-body")).to_contain_text("~/.ollama/models/blobs")
+
+
+def test_shows_progress_with_bytes_and_speed(ui):
+    choose(ui, "slow.gguf")
+    expect_state(ui, "loading")
+    bar = ui.get_by_role("progressbar")
+    expect(bar).to_have_js_property("max", 1)
+    figures = re.compile(r"1\.20 GB of 3\.20 GB · [\d.]+ [MG]B/s")
+    expect(ui.locator("#loading-bytes")).to_have_text(figures)
+    assert 0.37 < bar.evaluate("bar => bar.value") < 0.38
+
+
+def test_cancels_loading_and_loads_again(ui):
+    choose(ui, "slow.gguf")
+    ui.get_by_role("button", name="Cancel").click()
+    expect_state(ui, "empty")
+    expect(ui.get_by_label("Choose a model file")).to_be_focused()
+    choose(ui, "gemma-4.gguf")
+    expect_state(ui, "ready")
+
+
+def test_loads_what_is_dropped(ui):
+    transfer = ui.evaluate_handle(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File(['GGUF'], 'dropped.gguf'));
+          return transfer;
+        }"""
+    )
+    ui.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
+    expect(ui.locator("#veil")).to_be_visible()
+    ui.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(ui.locator("#veil")).to_be_hidden()
+    expect_state(ui, "ready")
+
+
+def test_ready_page_focuses_the_message_box(ready):
+    expect(ready.get_by_label("Message", exact=True)).to_be_focused()
+    expect(ready.locator("#announcer")).to_have_text("Gemma 4 26B-A4B is loaded.")
+
+
+def test_tells_about_the_model(ready):
+    ready.get_by_role("button", name="Model: Gemma 4 26B-A4B").click()
+    panel = ready.get_by_role("dialog", name="Model")
+    for text in ("gemma4", "25.8 B", "3.20 GB", "8,192 tokens"):
+        expect(panel).to_contain_text(text)
+    ready.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+
+def test_enter_sends_and_shift_enter_breaks_the_line(ready):
+    box = ready.get_by_label("Message", exact=True)
+    box.type("echo")
+    box.press("Shift+Enter")
+    assert box.input_value() == "echo\n"
+    box.press("Enter")
+    expect(ready.locator(".bubble")).to_have_text("echo")
+    expect_state(ready, "ready")
+    assert json.loads(last_reply(ready))["messages"] == [
+        {"role": "user", "content": "echo"}
+    ]
+
+
+def test_sends_the_conversation_so_far(ready):
+    say(ready, "Hello")
+    say(ready, "echo")
+    messages = json.loads(last_reply(ready))["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert messages[1]["content"] == "A short reply."
+
+
+def test_reply_ends_with_its_figures(ready):
+    say(ready, "Hello")
+    figures = r"42\.0 tok/s · first token [\d.]+ s · 2 tokens"
+    expect(ready.locator(".reply .figures")).to_have_text(re.compile(figures))
+    expect(ready.locator("#announcer")).to_have_text("Reply: A short reply.")
+
+
+@pytest.mark.parametrize("way", ["key", "button"])
+def test_stops_a_running_reply(ready, way):
+    say(ready, "endless", wait=False)
+    expect_state(ready, "generating")
+    expect(ready.locator(".reply")).to_contain_text("word3")
+    if way == "key":
+        ready.keyboard.press("Escape")
+    else:
+        ready.get_by_role("button", name="Stop").click()
+    expect_state(ready, "ready")
+    expect(ready.locator(".reason")).to_have_text("Stopped")
+    expect(ready.get_by_label("Message", exact=True)).to_be_focused()
+
+
+def test_says_why_a_reply_was_cut_off(ready):
+    say(ready, "cut")
+    expect(ready.locator(".reason")).to_contain_text("longest reply")
+
+
+def test_shows_thinking_apart(ready):
+    ready.get_by_role("button", name="Think").click()
+    say(ready, "Which cut?")
+    thoughts = ready.locator(".thinking")
+    expect(thoughts.locator(".thoughts")).to_be_hidden()
+    thoughts.locator("summary").click()
+    expect(thoughts.locator(".thoughts")).to_contain_text("compare the cuts")
+    assert last_reply(ready) == "A short reply."
+    say(ready, "echo")
+    sent = json.loads(last_reply(ready))
+    assert sent["think"] is True
+    assert "compare" not in json.dumps(sent["messages"])
+
+
+def test_new_chat_forgets_the_conversation(ready):
+    say(ready, "Hello")
+    ready.get_by_role("button", name="New chat").click()
+    expect(ready.locator(".message")).to_have_count(0)
+    say(ready, "echo")
+    assert len(json.loads(last_reply(ready))["messages"]) == 1
+
+
+def test_new_chat_during_a_reply_stops_it(ready):
+    say(ready, "endless", wait=False)
+    expect(ready.locator(".reply")).to_contain_text("word3")
+    ready.get_by_role("button", name="New chat").click()
+    expect_state(ready, "ready")
+    expect(ready.locator(".message")).to_have_count(0)
+
+
+def test_settings_reach_the_engine_and_last(ready, site):
+    ready.get_by_role("button", name="Settings").click()
+    ready.get_by_label("Temperature").fill("0")
+    ready.get_by_label("Top-k").fill("7")
+    ready.get_by_label("Seed").fill("42")
+    ready.get_by_label("Longest reply").fill("9")
+    ready.get_by_role("button", name="Done").click()
+    say(ready, "echo")
+    sent = json.loads(last_reply(ready))
+    assert sent["sampling"] == {
+        "temperature": 0,
+        "top_k": 7,
+        "top_p": 0.95,
+        "min_p": 0,
+        "seed": 42,
+    }
+    assert sent["max_tokens"] == 9
+    ready.reload()
+    ready.get_by_role("button", name="Settings").click()
+    expect(ready.get_by_label("Top-k")).to_have_value("7")
+    ready.get_by_role("button", name="Reset").click()
+    expect(ready.get_by_label("Top-k")).to_have_value("64")
+
+
+def test_refuses_a_setting_that_cannot_be(ready):
+    ready.get_by_role("button", name="Settings").click()
+    ready.get_by_label("Top-k").fill("-3")
+    ready.get_by_label("Top-k").blur()
+    expect(ready.get_by_label("Top-k")).to_have_value("64")
+
+
+def test_another_context_length_reloads_the_model(ready):
+    ready.get_by_role("button", name="Settings").click()
+    ready.get_by_label("Context").select_option("16384")
+    ready.get_by_role("button", name="Reload now").click()
+    expect_state(ready, "ready")
+    ready.get_by_role("button", name="Model: ").click()
+    expect(ready.get_by_role("dialog", name="Model")).to_contain_text("16,384 tokens")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "text"),
+    [
+        ("damaged.gguf", "FileFormatError", "1,203,482,112 bytes"),
+        ("llama.gguf", "UnsupportedArchitectureError", "architecture gemma4"),
+        ("huge.gguf", "DeviceLimitError", "at most 8.0 GB"),
+    ],
+)
+def test_wrong_file_is_explained_and_the_page_goes_on(ui, name, kind, text):
+    choose(ui, name)
+    card = ui.get_by_role("alert")
+    expect(card).to_contain_text(kind)
+    expect(card).to_contain_text(text)
+    expect_state(ui, "empty")
+    choose(ui, "gemma-4.gguf")
+    expect_state(ui, "ready")
+    expect(card).to_have_count(0)
+    say(ui, "Hello")
+    assert last_reply(ui) == "A short reply."
+
+
+def test_empty_file_is_refused_at_once(ui):
+    choose(ui, "empty.gguf", b"")
+    expect(ui.get_by_role("alert")).to_contain_text("empty.gguf is empty")
+
+
+def test_lost_device_offers_to_reload_and_goes_on(ready):
+    say(ready, "Hello")
+    say(ready, "lost", wait=False)
+    expect(ready.get_by_role("alert")).to_contain_text("The graphics device was lost")
+    expect_state(ready, "empty")
+    expect(ready.get_by_label("Message", exact=True)).to_be_disabled()
+    ready.get_by_role("button", name="Reload model").click()
+    expect(ready.get_by_role("alert")).to_contain_text("The graphics device was lost")
+    expect(ready.locator(".bubble")).to_have_text(["Hello", "lost"])
+    ready.get_by_role("button", name="New chat").click()
+    choose(ready, "gemma-4.gguf")
+    expect_state(ready, "ready")
+    say(ready, "Hello again")
+    assert last_reply(ready) == "A short reply."
+
+
+def test_full_context_offers_a_new_chat(ready):
+    say(ready, "full")
+    ready.get_by_role("alert").get_by_role("button", name="New chat").click()
+    expect(ready.get_by_role("alert")).to_have_count(0)
+    expect(ready.locator(".message")).to_have_count(0)
+
+
+def test_refused_message_can_be_tried_again(ready):
+    say(ready, "refuse")
+    ready.get_by_role("button", name="Try again").click()
+    expect(ready.get_by_role("alert")).to_have_count(1)
+    expect_state(ready, "ready")
+
+
+def test_crashed_worker_is_replaced(ui):
+    choose(ui, "crash.gguf")
+    expect(ui.get_by_role("alert")).to_contain_text("The engine stopped working")
+    choose(ui, "gemma-4.gguf")
+    expect_state(ui, "ready")
+
+
+@pytest.mark.parametrize(
+    ("script", "title"),
+    [(NO_WEBGPU, "This browser has no WebGPU"), (NO_ADAPTER, "No graphics adapter")],
+    ids=["browser", "adapter"],
+)
+def test_missing_webgpu_is_explained(page, site, script, title):
+    use_fake_worker(page)
+    page.add_init_script(script)
+    page.goto(site)
+    card = page.get_by_role("alert")
+    expect(card).to_contain_text(title)
+    for browser in ("Chrome", "Safari", "Firefox"):
+        expect(card).to_contain_text(browser)
+    expect(page.get_by_label("Choose a model file")).to_be_disabled()
+    hint = "WebGPU is needed to run a model."
+    expect(page.locator("#composer-hint")).to_have_text(hint)
+
+
+def test_markdown_is_rendered(ready):
+    say(ready, "markdown")
+    reply = ready.locator(".reply")
+    expect(reply.locator("table")).to_contain_text("Emerald")
+    expect(reply.locator('td[align="right"]').first).to_have_text("57")
+    expect(reply.locator(".code pre")).to_contain_text("def critical_angle")
+    expect(reply.locator(".code-head")).to_contain_text("python")
+    link = reply.get_by_role("link", name="the tables")
+    expect(link).to_have_attribute("rel", re.compile("noopener"))
+
+
+def test_hostile_markdown_is_only_text(ready: Page, watch: Watch):
+    say(ready, "hostile")
+    reply = ready.locator(".reply .prose").last
+    expect(reply).to_contain_text("<script>")
+    assert reply.locator("img, script, iframe, style, [style], [onerror]").count() == 0
+    hrefs = reply.locator("a[href]").evaluate_all("all => all.map((a) => a.href)")
+    assert all(href.startswith("https://evil.example/") for href in hrefs)
+    assert ready.evaluate("window.pwned") is None
+    assert watch.foreign() == []
+
+
+def test_follows_the_end_until_the_person_scrolls(ready):
+    say(ready, "endless", wait=False)
+    jump = ready.get_by_role("button", name="Latest")
+    area = ready.locator("#scroller")
+    expect(ready.locator(".reply")).to_contain_text("word200", timeout=20_000)
+    gap = "area => area.scrollHeight - area.scrollTop - area.clientHeight"
+    assert area.evaluate(gap) < 60
+    area.evaluate("area => { area.scrollTop = 0; }")
+    expect(jump).to_be_visible()
+    jump.click()
+    expect(jump).to_be_hidden()
+    assert area.evaluate(gap) < 60
+    ready.keyboard.press("Escape")
+    expect_state(ready, "ready")
+
+
+def test_policy_forbids_inline_and_foreign_code(ui):
+    policy = ui.locator("meta[http-equiv]").get_attribute("content")
+    assert "script-src 'self' 'wasm-unsafe-eval'" in policy
+    assert "style-src 'self'" in policy
+    assert "unsafe-inline" not in policy

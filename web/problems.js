@@ -1,0 +1,158 @@
+/**
+ * Errors as cards: what happened, what was found and expected, and what to do.
+ */
+
+import { bytes } from './format.js';
+
+/** What a person can do after each error; the first action is the main one. */
+const ACTIONS = {
+  FileFormatError: ['choose'],
+  UnsupportedFormatError: ['choose'],
+  UnsupportedArchitectureError: ['choose'],
+  ShapeError: ['choose'],
+  SourceError: ['choose', 'reload'],
+  RequestError: ['retry', 'settings', 'reload'],
+  ContextFullError: ['newChat', 'settings'],
+  DeviceMissingError: ['reload'],
+  DeviceLimitError: ['choose', 'settings'],
+  DeviceMemoryError: ['reload', 'settings'],
+  DeviceLostError: ['reload'],
+  DeviceError: ['reload'],
+  ShaderCompileError: ['reload'],
+  RuntimeError: ['reload'],
+};
+/** After these the model is gone and must be loaded again. */
+const FATAL = new Set([
+  'DeviceError', 'DeviceLostError', 'DeviceMemoryError', 'DeviceMissingError',
+  'RuntimeError', 'ShaderCompileError',
+]);
+
+const LABELS = {
+  choose: 'Choose another file',
+  reload: 'Reload model',
+  retry: 'Try again',
+  newChat: 'New chat',
+  settings: 'Open settings',
+};
+
+/** Say whether the engine can go on after this error. */
+export function isFatal(error) {
+  return FATAL.has(error.type);
+}
+
+/**
+ * Make an error card.
+ *
+ * @param {import('./worker.js').TypedError} error
+ * @param {Record<string, () => void>} actions what can be done now, by name; the card
+ *   offers those that fit the error
+ */
+export function errorCard(error, actions) {
+  const card = element('div', 'card problem');
+  card.setAttribute('role', 'alert');
+  card.dataset.type = error.type;
+  card.append(element('h2', 'card-title', error.what), details(error));
+  if (error.remedy) card.append(element('p', 'remedy', error.remedy));
+  const row = element('div', 'card-actions');
+  const names = (ACTIONS[error.type] ?? ['reload']).filter((name) => actions[name]);
+  names.forEach((name, i) => {
+    row.append(actionButton(LABELS[name], i === 0 ? 'primary small' : 'secondary small', () => {
+      if (name !== 'settings') card.remove();
+      actions[name]();
+    }));
+  });
+  if (actions.dismiss) {
+    row.append(actionButton('Dismiss', 'secondary small', () => {
+      card.remove();
+      actions.dismiss();
+    }));
+  }
+  card.append(row, element('p', 'card-type', error.type));
+  return card;
+}
+
+function details(error) {
+  const list = element('dl', 'facts');
+  for (const [name, value] of [['Found', error.found], ['Expected', error.expected]]) {
+    if (!value) continue;
+    const row = element('div');
+    row.append(element('dt', '', name), element('dd', '', value));
+    list.append(row);
+  }
+  return list;
+}
+
+function actionButton(label, className, onClick) {
+  const button = element('button', className, label);
+  button.type = 'button';
+  button.addEventListener('click', onClick);
+  return button;
+}
+
+/** Make an element with a class and text. */
+export function element(tag, className = '', text = '') {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text) node.textContent = text;
+  return node;
+}
+
+/**
+ * Find out whether this browser offers WebGPU here.
+ *
+ * @returns {Promise<null | {title: string, text: string, steps: [string, string][]}>}
+ *   null when it does
+ */
+export async function missingWebGPU() {
+  if (!self.isSecureContext) {
+    return {
+      title: 'This address is not secure',
+      text: 'Browsers offer WebGPU only over https, and on localhost.',
+      steps: [['Here', 'Open this page over https, or as http://localhost.']],
+    };
+  }
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter) return null;
+  return {
+    title: navigator.gpu ? 'No graphics adapter' : 'This browser has no WebGPU',
+    text: navigator.gpu
+      ? 'WebGPU is here, but it offers no graphics adapter: the driver may be blocked or hardware acceleration switched off.'
+      : 'Lapidary computes with WebGPU. These browsers have it:',
+    steps: BROWSERS,
+  };
+}
+
+const BROWSERS = [
+  ['Chrome, Edge', '113 or newer on Windows, macOS, Android. On Linux: chrome://flags, “Vulkan” and “Unsafe WebGPU Support”. Hardware acceleration must be on (chrome://settings/system).'],
+  ['Safari', '26 or newer on macOS, iOS, iPadOS.'],
+  ['Firefox', '141 or newer on Windows, 145 or newer on macOS. Elsewhere: about:config, dom.webgpu.enabled and dom.webgpu.workers.enabled.'],
+];
+
+/** Make the card that says how to get WebGPU. */
+export function capabilityCard(missing) {
+  const card = element('div', 'card problem');
+  card.setAttribute('role', 'alert');
+  card.dataset.type = 'DeviceMissingError';
+  card.append(element('h2', 'card-title', missing.title), element('p', '', missing.text));
+  const list = element('dl', 'facts');
+  for (const [name, text] of missing.steps) {
+    const row = element('div');
+    row.append(element('dt', '', name), element('dd', '', text));
+    list.append(row);
+  }
+  card.append(list);
+  return card;
+}
+
+/** Check what can be checked without reading: nothing chosen, empty files. */
+export function checkFiles(files) {
+  const empty = files.find((file) => file.size === 0);
+  if (!empty) return null;
+  return {
+    type: 'FileFormatError',
+    what: `${empty.name} is empty`,
+    found: bytes(0),
+    expected: 'a GGUF file',
+    remedy: 'If it is a folder, open it and choose the file inside.',
+  };
+}

@@ -1,0 +1,124 @@
+/** One message of the conversation on the page. */
+
+import { duration, rate } from './format.js';
+import { copyButton, renderMarkdown } from './markdown.js';
+import { element } from './problems.js';
+
+const REASONS = {
+  stopped: 'Stopped',
+  length: 'Cut off at the longest reply (see Settings)',
+  context: 'The context is full',
+};
+
+/** Make a person's message. */
+export function userMessage(text) {
+  const article = element('article', 'message user');
+  article.append(element('h2', 'visually-hidden', 'You'), element('div', 'bubble', text));
+  return article;
+}
+
+/** Make an empty reply that grows token by token. */
+export function createReply() {
+  const article = element('article', 'message reply');
+  article.setAttribute('aria-busy', 'true');
+  const waiting = element('p', 'waiting', 'Reading');
+  const thinking = thinkingBlock();
+  const body = element('div', 'prose');
+  const meta = element('div', 'meta');
+  const figures = element('p', 'figures');
+  meta.append(figures);
+  article.append(element('h2', 'visually-hidden', 'Reply'), waiting, thinking.root, body, meta);
+  const text = { content: '', thinking: '', tool: '' };
+  const clock = startClock();
+  let frame = 0;
+
+  function render() {
+    frame = 0;
+    waiting.hidden = clock.tokens() > 0;
+    thinking.show(text.thinking, text.content !== '' || text.tool !== '', clock);
+    renderMarkdown(body, text.content + text.tool);
+    figures.textContent = clock.live();
+  }
+
+  function push({ channel, text: piece }) {
+    clock.tick();
+    text[channel] += channel === 'tool' ? `\n\n\`\`\`json\n${piece}\n\`\`\`\n\n` : piece;
+    frame ||= requestAnimationFrame(render);
+  }
+
+  function finish(done) {
+    cancelAnimationFrame(frame);
+    render();
+    waiting.remove();
+    article.setAttribute('aria-busy', 'false');
+    thinking.end(clock);
+    figures.textContent = clock.summary(done);
+    if (REASONS[done?.reason]) meta.prepend(element('p', 'reason', REASONS[done.reason]));
+    if (text.content) meta.append(copyButton('Copy reply', () => text.content));
+    return body.textContent.trim();
+  }
+
+  const progress = (message) => { waiting.textContent = message.text; };
+  return { element: article, text, push, progress, finish };
+}
+
+/** The model's thoughts, folded away. */
+function thinkingBlock() {
+  const root = element('details', 'thinking');
+  root.hidden = true;
+  const summary = element('summary', '', 'Thinking');
+  const body = element('div', 'prose thoughts');
+  root.append(summary, body);
+  let ended = false;
+
+  function show(text, over, clock) {
+    if (!text) return;
+    root.hidden = false;
+    root.classList.toggle('live', !over && !ended);
+    if (over && !ended) end(clock);
+    renderMarkdown(body, text);
+  }
+
+  function end(clock) {
+    if (ended || root.hidden) return;
+    ended = true;
+    root.classList.remove('live');
+    const seconds = clock.sinceFirst();
+    summary.textContent = seconds < 1 ? 'Thought for a moment' : `Thought for ${duration(seconds)}`;
+  }
+
+  return { root, show, end };
+}
+
+/** Time a reply from the moment it is asked for. */
+function startClock() {
+  const start = performance.now();
+  let first = 0;
+  let last = 0;
+  let tokens = 0;
+  const seconds = (from, to) => (to - from) / 1000;
+
+  return {
+    tokens: () => tokens,
+    tick() {
+      last = performance.now();
+      first ||= last;
+      tokens += 1;
+    },
+    sinceFirst: () => seconds(first, performance.now()),
+    live() {
+      const span = seconds(first, last);
+      return tokens > 2 && span > 0.2 ? rate((tokens - 1) / span) : '';
+    },
+    /** The engine's own figures where it gives them; the first token is prefill's. */
+    summary(done) {
+      const n = done?.n_generated ?? tokens;
+      if (!n) return '';
+      const span = done?.decode_seconds || seconds(first, last);
+      const parts = n > 1 && span > 0 ? [rate((n - 1) / span)] : [];
+      if (first) parts.push(`first token ${duration(seconds(start, first))}`);
+      parts.push(`${n} token${n === 1 ? '' : 's'}`);
+      return parts.join(' · ');
+    },
+  };
+}
