@@ -16,8 +16,9 @@ from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.graph.arena import Arena
-from pyodide_app.graph.ops import STATE_BYTES, Ops
+from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.loader import Loaded, Progress, load
 from pyodide_app.models import gemma4 as model

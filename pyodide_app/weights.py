@@ -10,12 +10,13 @@ from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.types import GGMLType
 from pyodide_app.gpu.device import Device, Limits
 from pyodide_app.graph.arena import Arena
-from pyodide_app.graph.ops import STATE_BYTES, Ops
+from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Part, Tensor, Weight
 from pyodide_app.graph.tuning import Tuning
 
-_STAGING = 4 << 20  # bytes of raw blocks that are repacked at a time
+_STAGING = 16 << 20  # bytes of raw blocks that are repacked at a time
 
 
 def bytes_of(kind: GGMLType, n_elements: int) -> int:
@@ -89,13 +90,16 @@ async def _upload_split(
     block = weight.type.block_bytes
     chunk = _STAGING // (4 * block) * (4 * block)
     staging = Buffer("staging", -(-min(chunk, end - begin) // 4) * 4)
-    state = Buffer("staging.state", STATE_BYTES)
-    for start in range(begin, end, chunk):
-        stop = min(start + chunk, end)
-        await device.upload(info.source, start, stop, staging, 0, on_bytes)
-        ops = Ops("repack", tuning, Arena(), state, 0)
-        raw = Tensor((staging.size // 4,), whole(staging))
-        ops.repack(raw, weight, part, (start - begin) // block, (stop - start) // block)
-        device.submit(await device.prepare(ops.finish()[0]))
-    await device.settle()
-    device.release([staging])
+    raw = Tensor((staging.size // 4,), whole(staging))
+    state = Buffer("staging.state", STATE_BYTES)  # which no kernel here reads
+    try:
+        for start in range(begin, end, chunk):
+            stop = min(start + chunk, end)
+            await device.upload(info.source, start, stop, staging, 0, on_bytes)
+            ops = Ops("repack", tuning, Arena(), state, 0)
+            first, count = (start - begin) // block, (stop - start) // block
+            ops.repack(raw, weight, part, first, count)
+            device.submit(await device.prepare(ops.finish()[0]))
+        await device.settle()
+    finally:
+        device.release([staging])

@@ -9,8 +9,8 @@
 //            y: [n_assignments, y_stride] f32
 // bindings   0 params, 1 x, 2 weight, 3 offsets, 4 token_idx, 5 tiles, 6 table, 7 y
 // consts     TOKENS: assignments that a thread carries
-// overrides  WG: threads per workgroup
-// dispatch   (n_rows / WG, n_tiles, 1): a thread per row and tile
+// overrides  WG: rows per workgroup, a multiple of the ROWS that a thread carries
+// dispatch   (n_rows / WG, n_tiles, 1): a thread per ROWS rows and tile
 // oracle     oracle.ops.expert_matmul
 // tolerance  rtol=2e-6 atol=1e-7
 // notes      rtol is of sum_d |weight * x|, as in matmul. A tile is an expert (0xffffffff:
@@ -43,31 +43,37 @@ struct Params {
 //#include "quant/{quant}.wgsl"
 //#include "common/row_tile.wgsl"
 
-@compute @workgroup_size(WG)
+@compute @workgroup_size(WG / ROWS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
   let expert = tiles[2u * group.y];
-  let row = group.x * WG + thread;
-  if (expert == UNUSED || row >= params.n_rows) {
+  let first_row = group.x * WG + thread * ROWS;
+  if (expert == UNUSED || first_row >= params.n_rows) {
     return;
   }
   let slot = table[expert] - params.slot_begin;  // wraps round for an earlier slot
   if (slot >= params.n_slots) {
     return;
   }
+  var blocks: array<u32, ROWS>;
+  for (var r = 0u; r < ROWS; r++) {
+    let row = slot * params.n_rows + min(first_row + r, params.n_rows - 1u);
+    blocks[r] = row * (params.dim_in / BLOCK_SIZE);
+  }
   let first = tiles[2u * group.y + 1u];
   let end = offsets[expert + 1u];
+  var x_begins: array<u32, TOKENS>;
   for (var t = 0u; t < TOKENS; t++) {
-    var x_row = min(first + t, end - 1u);
-    if (params.gather != 0u) {
-      x_row = token_idx[x_row];
-    }
-    tile_x[t] = x_row * params.dim_in;
+    let p = min(first + t, end - 1u);
+    x_begins[t] = params.dim_in * select(p, token_idx[p], params.gather != 0u);
   }
-  row_tile((slot * params.n_rows + row) * (params.dim_in / BLOCK_SIZE), params.dim_in);
+  var sums = row_tile(blocks, x_begins, params.dim_in);
   for (var t = 0u; t < min(TOKENS, end - first); t++) {
-    y[(first + t) * params.y_stride + params.y_offset + row] = tile_sums[t];
+    let y_begin = (first + t) * params.y_stride + params.y_offset + first_row;
+    for (var r = 0u; r < min(ROWS, params.n_rows - first_row); r++) {
+      y[y_begin + r] = sums[r][t];
+    }
   }
 }

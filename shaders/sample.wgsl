@@ -10,7 +10,7 @@
 // shapes     logits: [n_vocab] f32;  suppressed, seen: [ceil(n_vocab / 32)] u32, a bit per
 //            token;  tokens: [>= 1] u32;  n_vocab <= 2^18
 // bindings   0 params, 1 logits, 2 suppressed, 3 seen, 4 tokens, 5 state
-// overrides  WG: threads per workgroup, at most 256
+// overrides  WG: threads per workgroup, 64 to 256
 // dispatch   (1, 1, 1): one workgroup
 // oracle     pyodide_app.sampling.choose
 // tolerance  rtol=0 atol=0
@@ -19,6 +19,9 @@
 //            largest logit from below, so few tokens pass it. The second lists them in
 //            workgroup memory, where the rest happens. Without top-k, or should the list
 //            overflow (thousands of equal logits), each step reads all logits again.
+//            262,144 logits, llvmpipe on 2 cores: 2.7 ms by the defaults, 53 ms by top-p
+//            alone. llvmpipe ends all loops of a thread after 65,535 turns in all: of
+//            the 11 passes at most, each takes n_vocab / WG turns.
 override WG: u32 = 64u;
 
 struct Params {

@@ -17,8 +17,9 @@ from pyodide_app.gguf.types import BY_NAME
 from pyodide_app.gpu.wgpu_native import NativeDevice, open_device
 from pyodide_app.graph import tuning
 from pyodide_app.graph.arena import Arena
-from pyodide_app.graph.ops import STATE_BYTES, Ops
+from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Tensor, Weight
 
 

@@ -51,7 +51,8 @@ function refresh() {
   const now = state();
   const talked = !chat.isEmpty();
   document.body.dataset.state = now;
-  find('welcome').hidden = now !== 'empty' || talked;
+  find('welcome').hidden = now !== 'empty';
+  find('welcome').classList.toggle('below', talked);
   find('loading').hidden = now !== 'loading';
   find('ready').hidden = now !== 'ready' || talked;
   find('conversation').hidden = now === 'loading' || !talked;
@@ -79,7 +80,7 @@ function refreshComposer(now) {
 
 function hint(now) {
   if (now === 'loading') return 'You can write as soon as the model is loaded.';
-  if (now === 'empty') return blocked || (files.length ? 'Load the model to go on.' : 'Choose a model file to start.');
+  if (now === 'empty') return blocked || 'Choose a model file to start.';
   if (!finePointer.matches) return '';
   return now === 'generating' ? 'Esc stops' : 'Enter sends, Shift+Enter starts a new line';
 }
@@ -203,7 +204,8 @@ function closeSheets() {
 }
 
 function onPromptKey(event) {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  // 229: the Enter that ends a composition, in Safari.
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   send();
 }

@@ -115,17 +115,21 @@ export async function missingWebGPU() {
   if (adapter) return null;
   return {
     title: navigator.gpu ? 'No graphics adapter' : 'This browser has no WebGPU',
-    text: navigator.gpu
-      ? 'WebGPU is here, but it offers no graphics adapter: the driver may be blocked or hardware acceleration switched off.'
-      : 'Lapidary computes with WebGPU. These browsers have it:',
+    text: navigator.gpu ? NO_ADAPTER : NO_WEBGPU,
     steps: BROWSERS,
   };
 }
 
+const NO_WEBGPU = 'Lapidary computes with WebGPU. These browsers have it:';
+const NO_ADAPTER = 'WebGPU is here, but it offers no graphics adapter: the driver may be '
+  + 'blocked, or hardware acceleration switched off.';
 const BROWSERS = [
-  ['Chrome, Edge', '113 or newer on Windows, macOS, Android. On Linux: chrome://flags, “Vulkan” and “Unsafe WebGPU Support”. Hardware acceleration must be on (chrome://settings/system).'],
+  ['Chrome, Edge', '113 or newer on Windows, macOS, Android. On Linux: chrome://flags, '
+    + '“Vulkan” and “Unsafe WebGPU Support”. Hardware acceleration must be on '
+    + '(chrome://settings/system).'],
   ['Safari', '26 or newer on macOS, iOS, iPadOS.'],
-  ['Firefox', '141 or newer on Windows, 145 or newer on macOS. Elsewhere: about:config, dom.webgpu.enabled and dom.webgpu.workers.enabled.'],
+  ['Firefox', '141 or newer on Windows, 145 or newer on macOS. Elsewhere: about:config, '
+    + 'dom.webgpu.enabled and dom.webgpu.workers.enabled.'],
 ];
 
 /** Make the card that says how to get WebGPU. */

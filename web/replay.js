@@ -111,12 +111,12 @@ export async function run(gpu, prepared, source, offset, size) {
   encoder.copyBufferToBuffer(source, offset, staging, 0, size);
   send(gpu, encoder);
   try {
-    await guarded(gpu, staging.mapAsync(GPUMapMode.READ, 0, size));
+    const mapped = staging.mapAsync(GPUMapMode.READ, 0, size);
+    await guarded(gpu, mapped).catch((error) => explain(gpu, error));
     if (gpu.scopes.size) await checkScopes(gpu);
     check(gpu);
   } catch (error) {
     staging.destroy();
-    await explain(gpu);
     throw error;
   }
   const bytes = staging.getMappedRange(0, size).slice(0);
@@ -125,12 +125,13 @@ export async function run(gpu, prepared, source, offset, size) {
   return bytes;
 }
 
-/** Throw why a mapping failed, if that can be learned: its own error says little. */
-async function explain(gpu) {
+/** Throw why a mapping failed, if that can be learned: `error` itself says little. */
+async function explain(gpu, error) {
   await checkScopes(gpu);
   // Firefox ends the mappings of a lost device before it says that it is lost.
   await guarded(gpu, new Promise((resolve) => setTimeout(resolve, GRACE)));
   check(gpu);
+  throw error;
 }
 
 /** Wait until all that was queued is done, and throw what went wrong in it. */

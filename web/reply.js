@@ -21,7 +21,7 @@ export function userMessage(text) {
 export function createReply() {
   const article = element('article', 'message reply');
   article.setAttribute('aria-busy', 'true');
-  const waiting = element('p', 'waiting', 'Reading');
+  const waiting = element('p', 'waiting', 'Reading the message');
   const thinking = thinkingBlock();
   const body = element('div', 'prose');
   const meta = element('div', 'meta');

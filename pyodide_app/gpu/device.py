@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,10 @@ class Device(Protocol):
     """A GPU. Reads are awaitable; everything else is queued in order."""
 
     info: AdapterInfo
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Return how much was submitted, dispatched, moved and made so far."""
 
     def write(self, buffer: Buffer, offset: int, data: bytes) -> None:
         """Queue a small write; length and offset are multiples of four."""

@@ -16,6 +16,7 @@ from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Plan, View
 
 _CHUNK = 4 << 20  # bytes of one upload write
+_LARGEST_KEPT = 4096  # bytes of a read-back buffer that is kept for the next
 _USAGE = (
     wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
 )
@@ -62,6 +63,7 @@ class NativeDevice:
         )
         self._buffers: dict[Buffer, Any] = {}
         self._pipelines: dict[Variant, tuple[Any, Any]] = {}
+        self._staging: dict[int, Any] = {}
         self.counters = dict.fromkeys(COUNTERS, 0)
 
     def write(self, buffer: Buffer, offset: int, data: bytes) -> None:
@@ -219,18 +221,29 @@ class NativeDevice:
         return encoder
 
     def _read_after(self, encoder: Any, view: View) -> bytes:
-        staging = self._device.create_buffer(
-            size=view.size, usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
-        )
+        staging = self._take_staging(view.size)
         source = self._buffer(view.buffer)
         encoder.copy_buffer_to_buffer(source, view.offset, staging, 0, view.size)
         self._device.queue.submit([encoder.finish()])
         staging.map_sync(wgpu.MapMode.READ)
         data = bytes(staging.read_mapped())
         staging.unmap()
-        staging.destroy()
-        self._count(host_calls=1, submits=1, objects=1, bytes_read=view.size)
+        if view.size > _LARGEST_KEPT:
+            staging.destroy()
+        self._count(host_calls=1, submits=1, bytes_read=view.size)
         return data
+
+    def _take_staging(self, size: int) -> Any:
+        """Return a read-back buffer; the small ones, of every step, are kept."""
+        if size in self._staging:
+            return self._staging[size]
+        staging = self._device.create_buffer(
+            size=size, usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
+        )
+        self._count(objects=1)
+        if size <= _LARGEST_KEPT:
+            self._staging[size] = staging
+        return staging
 
     def _count(self, **amounts: int) -> None:
         for name, amount in amounts.items():

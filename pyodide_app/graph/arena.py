@@ -16,7 +16,8 @@ class Arena:
     """
 
     def __init__(self) -> None:
-        self.buffers: list[Buffer] = []
+        self.none = Buffer("none", 16)  # bound where a kernel's input is left out
+        self.buffers: list[Buffer] = [self.none]
 
     def place(
         self, uses: Sequence[Sequence[Tensor]], pinned: Sequence[Tensor] = ()
@@ -27,7 +28,7 @@ class Arena:
         """
         last = {t: i for i, tensors in enumerate(uses) for t in tensors}
         last.update(dict.fromkeys(pinned, len(uses)))
-        free = sorted(self.buffers, key=lambda b: b.size)
+        free = sorted(self.buffers[1:], key=lambda b: b.size)
         views: dict[Tensor, View] = {}
         for i, tensors in enumerate(uses):
             for tensor in dict.fromkeys(tensors):

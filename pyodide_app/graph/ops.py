@@ -7,117 +7,16 @@ ggml type. Two choosers stand for a pair of kernels: `linear` and `experts`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pyodide_app.graph import kernels
-from pyodide_app.graph.arena import Arena
-from pyodide_app.graph.kernels import Variant
-from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View, whole
+from pyodide_app.graph.plan import whole
+from pyodide_app.graph.recorder import Recorder, fold
 from pyodide_app.graph.tensors import ExpertSlots, Part, Rope, Routing, Tensor, Weight
-from pyodide_app.graph.tuning import Tuning
 from pyodide_app.kv_cache import LayerCache
 
-MAX_GROUPS = 65535  # maxComputeWorkgroupsPerDimension of every WebGPU device
 MATMUL_TOKENS = 8  # tokens that one matmul thread carries for each row it decodes
-STATE_BYTES = 64  # of shaders/common/state.wgsl
-
-Value = int | float
 
 
-def fold(n_groups: int) -> tuple[int, int, int]:
-    """Spread a one-dimensional grid over x and y; kernels test for the overhang."""
-    if n_groups <= MAX_GROUPS:
-        return (n_groups, 1, 1)
-    rows = -(-n_groups // MAX_GROUPS)
-    return (-(-n_groups // rows), rows, 1)
-
-
-class Ops:
-    """A recorder of dispatches for one pass over `n_tokens` tokens."""
-
-    def __init__(
-        self,
-        label: str,
-        tuning: Tuning,
-        arena: Arena,
-        state: Buffer,
-        n_tokens: int,
-        trace: bool = False,
-    ) -> None:
-        self.label = label
-        self.tuning = tuning
-        self.n_tokens = n_tokens
-        self.named: dict[str, Tensor] = {}
-        self._arena = arena
-        self._trace = trace
-        self._state = Tensor((STATE_BYTES // 4,), whole(state))
-        self._none = Tensor((4,), whole(Buffer("none", 16)))
-        self._prefix = ""
-        self._records: list[
-            tuple[Variant, list[Tensor], bytes, tuple[int, int, int]]
-        ] = []
-        self._labels: list[str] = []
-
-    # -- recording ---------------------------------------------------------------
-
-    def scope(self, prefix: str) -> None:
-        """Name what follows, e.g. `blk.3`."""
-        self._prefix = prefix
-
-    def name(self, name: str, tensor: Tensor) -> Tensor:
-        """Keep a tensor to the end under `scope.name` when tracing; return it."""
-        if self._trace:
-            self.named[f"{self._prefix}.{name}" if self._prefix else name] = tensor
-        return tensor
-
-    def finish(self) -> tuple[Plan, dict[Tensor, View]]:
-        """Place the scratch tensors and return the plan, with where each tensor is."""
-        pinned = list(self.named.values()) if self._trace else []
-        uses = [tensors for _, tensors, _, _ in self._records]
-        views = self._arena.place(uses, pinned)
-        dispatches = tuple(
-            Dispatch(variant, tuple(views[t] for t in tensors), params, groups, label)
-            for (variant, tensors, params, groups), label in zip(
-                self._records, self._labels, strict=True
-            )
-        )
-        return Plan(self.label, dispatches), views
-
-    def _record(
-        self,
-        name: str,
-        tensors: Mapping[str, Tensor],
-        params: Mapping[str, Value],
-        groups: tuple[int, int, int],
-        *,
-        slots: Mapping[str, str] | None = None,
-        consts: Mapping[str, int] | None = None,
-        overrides: Mapping[str, int] | None = None,
-        label: str = "",
-    ) -> None:
-        kernel = kernels.load(name)
-        wanted = [b.name for b in kernel.bindings if b.access != "uniform"]
-        if set(wanted) != set(tensors):
-            raise ValueError(f"{name}: bindings {sorted(tensors)}, needs {wanted}")
-        variant = Variant(
-            name,
-            tuple((slots or {}).items()),
-            tuple((consts or {}).items()),
-            tuple((overrides or {}).items()),
-        )
-        ordered = [tensors[binding] for binding in wanted]
-        self._records.append((variant, ordered, kernel.pack(params), groups))
-        self._labels.append(label or self._prefix)
-
-    @staticmethod
-    def _vector(weight: Weight | None, none: Tensor) -> Tensor:
-        if weight is None:
-            return none
-        return Tensor(tuple(reversed(weight.dims)), weight.parts[0].view)
-
-    @staticmethod
-    def _part(weight: Weight, part: Part) -> Tensor:
-        return Tensor((part.view.size // 4,), part.view)
+class Ops(Recorder):
+    """The kernels, as methods of a recorder."""
 
     # -- token and vector ops ----------------------------------------------------
 
@@ -128,7 +27,7 @@ class Ops:
         for part in weight.parts:
             self._record(
                 "embed",
-                {"tokens": tokens, "weight": self._part(weight, part), "y": y},
+                {"tokens": tokens, "weight": self._part(part), "y": y},
                 {
                     "dim": dim,
                     "row_begin": part.begin,
@@ -156,7 +55,7 @@ class Ops:
         y = Tensor((n, dim))
         self._record(
             "rms_norm",
-            {"x": x, "weight": self._vector(weight, self._none), "y": y},
+            {"x": x, "weight": self._vector(weight), "y": y},
             {"dim": dim, "row_begin": row_begin, "eps": eps, "scale": scale},
             (n, 1, 1),
             overrides={
@@ -188,9 +87,9 @@ class Ops:
             {
                 "x": x,
                 "branch": branch,
-                "weight": self._vector(weight, self._none),
-                "layer_scale": self._vector(layer_scale, self._none),
-                "next_weight": self._vector(next_weight, self._none),
+                "weight": self._vector(weight),
+                "layer_scale": self._vector(layer_scale),
+                "next_weight": self._vector(next_weight),
                 "residual": residual,
                 "y": y,
             },
@@ -214,9 +113,9 @@ class Ops:
             "norm_sum",
             {
                 "a": a,
-                "weight_a": self._vector(weight_a, self._none),
+                "weight_a": self._vector(weight_a),
                 "b": b,
-                "weight_b": self._vector(weight_b, self._none),
+                "weight_b": self._vector(weight_b),
                 "y": y,
             },
             {"dim": dim, "eps": eps},
@@ -271,7 +170,7 @@ class Ops:
             {
                 "projected": projected,
                 "embedded": embedded,
-                "weight": self._vector(weight, self._none),
+                "weight": self._vector(weight),
                 "y": y,
             },
             {
@@ -310,7 +209,7 @@ class Ops:
         for part in weight.parts:
             self._record(
                 "matvec",
-                {"x": x, "weight": self._part(weight, part), "y": y},
+                {"x": x, "weight": self._part(part), "y": y},
                 {
                     "dim_in": weight.n_cols,
                     "n_rows": part.count,
@@ -330,7 +229,7 @@ class Ops:
         for part in weight.parts:
             self._record(
                 "matmul",
-                {"x": x, "weight": self._part(weight, part), "y": y},
+                {"x": x, "weight": self._part(part), "y": y},
                 {
                     "n_tokens": n,
                     "dim_in": weight.n_cols,
@@ -359,7 +258,7 @@ class Ops:
             {
                 "state": self._state,
                 "x": x,
-                "weight": self._vector(weight, self._none),
+                "weight": self._vector(weight),
                 "rope": Tensor((rope.table.size // 4,), rope.table),
                 "y": y,
             },
@@ -393,7 +292,7 @@ class Ops:
                 "state": self._state,
                 "k": k,
                 "v": v,
-                "weight": self._vector(weight, self._none),
+                "weight": self._vector(weight),
                 "rope": Tensor((rope.table.size // 4,), rope.table),
                 "k_cache": Tensor((cache.k.size // 4,), whole(cache.k)),
                 "v_cache": Tensor((cache.v.size // 4,), whole(cache.v)),
@@ -447,7 +346,7 @@ class Ops:
             "router_top_k",
             {
                 "logits": logits,
-                "scale": self._vector(scale, self._none),
+                "scale": self._vector(scale),
                 "idx": idx,
                 "weight": weight,
             },
@@ -524,7 +423,7 @@ class Ops:
                 "expert_matvec",
                 {
                     "x": x,
-                    "weight": self._part(weight, part),
+                    "weight": self._part(part),
                     "idx": routing.idx,
                     "table": Tensor((slots.n_experts,), slots.view),
                     "y": y,
@@ -563,7 +462,7 @@ class Ops:
                 "expert_matmul",
                 {
                     "x": x,
-                    "weight": self._part(weight, part),
+                    "weight": self._part(part),
                     "offsets": routing.offsets,
                     "token_idx": routing.token_idx,
                     "tiles": routing.tiles,
@@ -627,7 +526,8 @@ class Ops:
             },
             {"n_vocab": logits.shape[1], "n_tokens": self.n_tokens},
             (1, 1, 1),
-            overrides={"WG": self.tuning.threads},
+            # At least 64: llvmpipe ends a thread's loops after 65535 turns in all.
+            overrides={"WG": max(64, self.tuning.threads)},
         )
 
     def repack(
@@ -641,7 +541,7 @@ class Ops:
         words = n_blocks * kind.body_bytes // 4 + -(-n_blocks * kind.scale_bytes // 4)
         self._record(
             "repack",
-            {"raw": raw, "planes": self._part(weight, part)},
+            {"raw": raw, "planes": self._part(part)},
             {
                 "n_blocks": n_blocks,
                 "block_begin": block_begin,

@@ -7,9 +7,6 @@ const KEY_OF_INFINITY: u32 = 0xff800000u;
 
 fn order_key(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
-  if (bits == 0x80000000u) {
-    return 0x80000000u;
-  }
   return select(bits | 0x80000000u, ~bits, bits > 0x80000000u);
 }
 

@@ -15,7 +15,7 @@ from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, bench, close_sums, matrix
 from tests.shaders.routings import ABSENT, expert_slots, sorted_routing
 
-ODD = dataclasses.replace(SOFTWARE, threads=5)
+ODD = dataclasses.replace(SOFTWARE, threads=12)
 N_EXPERTS = 6
 
 

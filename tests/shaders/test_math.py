@@ -18,13 +18,13 @@ FLOAT32_MAX = np.finfo(np.float32).max
 MAX_ULP = {"exp_f32": 2.0, "log_f32": 2.0, "log1p_f32": 3.0, "tanh_f32": 2.0}
 # A test-only entry point: common files are included by kernels and have none.
 ENTRY = """
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> bits: array<u32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
-  if (id.x < arrayLength(&x)) {{
-    y[id.x] = {function}(x[id.x]);
+  if (id.x < arrayLength(&bits)) {{
+    y[id.x] = {function}({argument});
   }}
 }}
 """
@@ -34,7 +34,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
 def pipeline(function: str) -> object:
     """Compile one function behind the test's entry point."""
     device = gpu.device()._device
-    code = kernels.read_source("common/math.wgsl") + ENTRY.format(function=function)
+    argument = "bits[id.x]" if function == "exponential" else "bitcast<f32>(bits[id.x])"
+    common = [kernels.read_source(f"common/{name}.wgsl") for name in ("math", "random")]
+    code = "".join(common) + ENTRY.format(function=function, argument=argument)
     module = device.create_shader_module(label=function, code=code)
     return device.create_compute_pipeline(
         layout="auto", compute={"module": module, "entry_point": "main"}
@@ -42,9 +44,9 @@ def pipeline(function: str) -> object:
 
 
 def apply(function: str, x: np.ndarray) -> np.ndarray:
-    """Return the function of float32 values as the adapter computes it."""
+    """Return the function of float32 (or uint32) values as the adapter computes it."""
     device = gpu.device()._device
-    x = np.ascontiguousarray(x, np.float32)
+    assert x.dtype in (np.float32, np.uint32)
     usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC
     source = device.create_buffer_with_data(data=x.tobytes(), usage=usage)
     y = device.create_buffer(size=x.nbytes, usage=usage)
@@ -161,3 +163,13 @@ def test_log_of_subnormals_does_not_depend_on_flushing() -> None:
     got = apply("log_f32", bits.view(np.float32))
     exact = np.log(bits.astype(np.float64)) - 149 * np.log(2.0)
     assert np.max(ulps(got, exact)) <= MAX_ULP["log_f32"]
+
+
+def test_exponential_keeps_its_precision_at_both_ends() -> None:
+    ends = np.unique(np.geomspace(1, 2**31, 5000).astype(np.uint32)) - 1
+    bits = np.concatenate([ends, ~ends, [2**31 - 1, 2**31]]).astype(np.uint32)
+    exact = -np.log1p(-(2.0**32 - bits.astype(np.float64) - 0.5) / 2.0**32)
+    small = bits < 2**31
+    exact[small] = -np.log((bits[small] + 0.5) / 2.0**32)
+    # 3 ulp of log1p_f32, and what rounding bits + 1/2 to 24 bits does to a logarithm.
+    np.testing.assert_allclose(apply("exponential", bits), exact, rtol=4e-7)

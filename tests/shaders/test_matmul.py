@@ -15,7 +15,7 @@ from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Matrix, bench, close_sums, matrix
 
-ODD = dataclasses.replace(SOFTWARE, threads=5)
+ODD = dataclasses.replace(SOFTWARE, threads=12)
 
 
 def check(

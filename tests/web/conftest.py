@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tools import bundle, server
+from tools import bundle, environment, server
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.js")
 
@@ -36,12 +34,6 @@ CHROMIUM_FLAGS = (
     "--disable-quic",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-
-
-def chromium_path() -> str | None:
-    """Find the system's Chromium; None leaves the choice to Playwright's own."""
-    named = os.environ.get("LAPIDARY_CHROMIUM")
-    return named or shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +61,8 @@ def browser() -> Iterator[Browser]:
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium_path(),
-            # Without a path, the full browser: the headless shell has no WebGPU.
-            channel=None if chromium_path() else "chromium",
+            # The full browser: the headless shell has no WebGPU.
+            executable_path=environment.find_chromium(),
             args=list(CHROMIUM_FLAGS),
         )
         yield browser
@@ -152,16 +143,25 @@ GPUDevice.prototype.createShaderModule = function (descriptor) {
 };
 """
 
+LOSE_DEVICE = """
+const request = GPUAdapter.prototype.requestDevice;
+GPUAdapter.prototype.requestDevice = async function (...options) {
+  const device = await request.apply(this, options);
+  new BroadcastChannel('lose-device').onmessage = () => device.destroy();
+  return device;
+};
+"""
+
 
 def use_fake_worker(page: Page) -> None:
     """Answer the request for the worker with the one that plays scenes."""
     replace_worker(page, FAKE_WORKER.read_text(encoding="utf-8"))
 
 
-def use_worker_that_shows_shaders(page: Page) -> None:
-    """Let the worker also post the text of every shader that it compiles."""
+def use_worker_with(page: Page, prelude: str) -> None:
+    """Run a script in the worker before its own."""
     worker = Path(__file__).resolve().parents[2] / "web/worker.js"
-    replace_worker(page, SHOW_SHADERS + worker.read_text(encoding="utf-8"))
+    replace_worker(page, prelude + worker.read_text(encoding="utf-8"))
 
 
 def replace_worker(page: Page, script: str) -> None:

@@ -241,7 +241,7 @@ async def case_an_unscoped_error_is_raised_once(device: WebGPUDevice) -> None:
     error = await raised(errors.DeviceError, device.read(whole(buffer)))
     assert error.found and error.what == "the GPU refused what it was asked to do"
     assert await device.read(whole(buffer)) == bytes(16)
-    device.write(buffer, 12, bytes(8))
+    device.write(buffer, 8, bytes(12))
     await raised(errors.DeviceError, device.settle())
 
 
@@ -356,13 +356,13 @@ async def case_a_software_adapter_is_known(device: WebGPUDevice) -> None:
 
 
 async def case_a_step_is_fast(device: WebGPUDevice) -> None:
-    # Far above what it takes (0.3 ms): a timer or a tick in its path would show.
+    # Far above what it takes (0.3 ms), but a timer or a tick in its path would show.
     prepared, view = await prepare(device, NormPlan())
     await device.run(prepared, view)
     start = time.perf_counter()
     for _ in range(50):
         await device.run(prepared, view)
-    assert time.perf_counter() - start < 50 * 0.02
+    assert time.perf_counter() - start < 50 * 0.05
 
 
 # What the cases share

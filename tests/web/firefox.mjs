@@ -6,7 +6,11 @@
  * VK_ICD_FILENAMES in the environment names the Vulkan driver that WebGPU gets.
  */
 
-import puppeteer from '../../web/node_modules/puppeteer-core/lib/esm/puppeteer/puppeteer-core.js';
+import { createRequire } from 'node:module';
+
+// The packages are the page's, not this folder's.
+const { resolve } = createRequire(new URL('../../web/package.json', import.meta.url));
+const { default: puppeteer } = await import(resolve('puppeteer-core'));
 
 const TIMEOUT = 120_000;
 const [executablePath, url, model, wrongFile, prompt, settings] = process.argv.slice(2);
@@ -57,6 +61,7 @@ async function choose(page, path) {
 
 /** Runs in the page before its own scripts: sets the settings, keeps what workers say. */
 function keepMessages(kept) {
+  if (!location.protocol.startsWith('http')) return; // the blank page before it
   localStorage.setItem('lapidary.settings', kept);
   window.messages = [];
   const { Worker } = window;

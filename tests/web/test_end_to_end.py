@@ -21,7 +21,7 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph.plan import Plan
 from pyodide_app.sampling import SamplingOptions
 from tests.gpu import device
-from tests.web.conftest import say, use_worker_that_shows_shaders
+from tests.web.conftest import LOSE_DEVICE, SHOW_SHADERS, say, use_worker_with
 
 MODELS = Path(__file__).resolve().parents[1] / "golden/models"
 NAMES = ("dense-q4_k_m", "moe8-q4_k_m", "ple-q4_k_m")
@@ -124,7 +124,7 @@ def load(page: Page, *paths: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_tokens_from_the_same_shaders_as_natively(page, site, name):
-    use_worker_that_shows_shaders(page)
+    use_worker_with(page, SHOW_SHADERS)
     open_page(page, site)
     load(page, MODELS / f"{name}.gguf")
     say(page, PROMPT, timeout=120_000)
@@ -155,11 +155,12 @@ def test_wrong_files_are_explained_and_the_page_goes_on(page, site, tmp_path):
     whole = (MODELS / "dense-q4_k_m.gguf").read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     open_page(page, site)
-    for path in (notes, cut):
+    kinds = {notes: "UnsupportedFormatError", cut: "FileFormatError"}
+    for path, kind in kinds.items():
         page.set_input_files("#file", path)
         card = page.get_by_role("alert")
         expect(card).to_contain_text(path.name, timeout=60_000)
-        expect(card).to_contain_text("Error")
+        expect(card).to_have_attribute("data-type", kind)
         expect(page.locator("body")).to_have_attribute("data-state", "empty")
     load(page, MODELS / "dense-q4_k_m.gguf")
     expect(page.get_by_role("alert")).to_have_count(0)
@@ -227,3 +228,44 @@ def test_cancelled_load_leaves_the_page_ready_for_another(page, site):
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("body")).to_have_attribute("data-state", "empty")
     load(page, MODELS / "dense-q4_k_m.gguf")
+
+
+def test_lost_device_is_told_and_the_model_reloaded(page, site):
+    use_worker_with(page, LOSE_DEVICE)
+    open_page(page, site)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    page.evaluate("new BroadcastChannel('lose-device').postMessage('now')")
+    card = page.get_by_role("alert")
+    expect(card).to_have_attribute("data-type", "DeviceLostError")
+    expect(page.locator("body")).to_have_attribute("data-state", "empty")
+    card.get_by_role("button", name="Reload model").click()
+    expect(page.locator("body")).to_have_attribute(
+        "data-state", "ready", timeout=60_000
+    )
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
+
+
+def test_device_lost_during_a_reply_goes_on_after_reloading(page, site):
+    use_worker_with(page, LOSE_DEVICE)
+    open_page(page, site)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    say(page, PROMPT, wait=False)
+    page.evaluate("new BroadcastChannel('lose-device').postMessage('now')")
+    card = page.get_by_role("alert")
+    expect(card).to_have_attribute("data-type", "DeviceLostError")
+    card.get_by_role("button", name="Reload model").click()
+    page.locator(".meta .figures").last.filter(has_text="tokens").wait_for(
+        timeout=60_000
+    )
+
+
+def test_thinking_reaches_the_prompt(page, site):
+    open_page(page, site, think=True)
+    load(page, MODELS / "ple-q4_k_m.gguf")
+    say(page, PROMPT, timeout=120_000)
+    with_thinking = page.evaluate(LAST_DONE)["n_prompt"]
+    page.get_by_role("button", name="New chat").click()
+    page.get_by_role("button", name="Think").click()
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["n_prompt"] < with_thinking

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import pytest
 
 from tests.web.test_end_to_end import MODELS, PROMPT, SETTINGS, native
 from tools import environment
@@ -18,23 +15,21 @@ SCRIPT = Path(__file__).with_name("firefox.mjs")
 DRIVERS = Path("/usr/share/vulkan/icd.d")
 
 
-def firefox() -> str | None:
-    """Find a Firefox."""
-    named = os.environ.get("LAPIDARY_FIREFOX")
-    return named or shutil.which("firefox-esr") or shutil.which("firefox")
-
-
 def vulkan_driver() -> str:
     """Return the driver that the environment names, else llvmpipe's."""
     found = sorted(DRIVERS.glob("lvp_icd*.json"))
     return os.environ.get("VK_ICD_FILENAMES") or str(found[0] if found else "")
 
 
+def test_there_is_a_firefox():
+    assert environment.find_firefox(), "install it, or name it by LAPIDARY_FIREFOX"
+
+
 def test_chats_like_natively_and_asks_nobody_else(site, tmp_path):
     wrong = tmp_path / "notes.txt"
     wrong.write_text("This is no model.")
     arguments = [
-        firefox(),
+        environment.find_firefox(),
         site,
         MODELS / "dense-q4_k_m.gguf",
         wrong,
@@ -50,7 +45,7 @@ def test_chats_like_natively_and_asks_nobody_else(site, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     seen = json.loads(result.stdout)
     assert seen["complaints"] == []
-    assert "FileFormatError" in seen["problem"]
+    assert seen["problem"] == "UnsupportedFormatError"
     expected = native("dense-q4_k_m")
     assert seen["done"]["ids"] == expected.ids
     assert seen["requests"]

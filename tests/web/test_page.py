@@ -58,6 +58,20 @@ def test_shows_progress_with_bytes_and_speed(ui):
     assert 0.37 < bar.evaluate("bar => bar.value") < 0.38
 
 
+def test_takes_all_shards_of_a_split_model(ui):
+    shards = [
+        {
+            "name": f"big-0000{number}-of-00002.gguf",
+            "mimeType": "application/octet-stream",
+            "buffer": b"GGUF",
+        }
+        for number in (2, 1)
+    ]
+    ui.set_input_files("#file", shards)
+    expect(ui.locator("#loading-file")).to_have_text("big · 8 bytes in 2 parts")
+    expect_state(ui, "ready")
+
+
 def test_cancels_loading_and_loads_again(ui):
     choose(ui, "slow.gguf")
     ui.get_by_role("button", name="Cancel").click()
@@ -253,6 +267,16 @@ def test_lost_device_offers_to_reload_and_goes_on(ready):
     expect_state(ready, "ready")
     say(ready, "Hello again")
     assert last_reply(ready) == "A short reply."
+
+
+def test_conversation_without_a_model_offers_to_choose_one(ready):
+    say(ready, "Hello")
+    choose(ready, "slow.gguf")
+    ready.get_by_role("button", name="Cancel").click()
+    expect(ready.locator(".bubble")).to_have_text("Hello")
+    expect(ready.get_by_text("Choose a model file", exact=True)).to_be_visible()
+    choose(ready, "gemma-4.gguf")
+    expect_state(ready, "ready")
 
 
 def test_full_context_offers_a_new_chat(ready):

@@ -1,0 +1,125 @@
+"""The recorder: collects dispatches, places their tensors, and gives a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyodide_app.graph import kernels
+from pyodide_app.graph.arena import Arena
+from pyodide_app.graph.kernels import Variant
+from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View, whole
+from pyodide_app.graph.tensors import Part, Tensor, Weight
+from pyodide_app.graph.tuning import Tuning
+
+MAX_GROUPS = 65535  # maxComputeWorkgroupsPerDimension of every WebGPU device
+STATE_BYTES = 64  # of shaders/common/state.wgsl
+
+Groups = tuple[int, int, int]  # workgroups along x, y and z
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    variant: Variant
+    tensors: tuple[Tensor, ...]
+    params: bytes
+    groups: Groups
+    label: str
+
+
+class Recorder:
+    """What all ops share: one pass over `n_tokens` tokens, being recorded."""
+
+    def __init__(
+        self,
+        label: str,
+        tuning: Tuning,
+        arena: Arena,
+        state: Buffer,
+        n_tokens: int,
+        trace: bool = False,
+    ) -> None:
+        """Begin; with `trace`, tensors that are named keep a place of their own."""
+        self.label = label
+        self.tuning = tuning
+        self.n_tokens = n_tokens
+        self.named: dict[str, Tensor] = {}
+        self._arena = arena
+        self._trace = trace
+        self._state = Tensor((STATE_BYTES // 4,), whole(state))
+        self._none = Tensor((arena.none.size // 4,), whole(arena.none))
+        self._prefix = ""
+        self._records: list[_Record] = []
+
+    def scope(self, prefix: str) -> None:
+        """Name what follows, e.g. `blk.3`."""
+        self._prefix = prefix
+
+    def name(self, name: str, tensor: Tensor) -> Tensor:
+        """Keep a tensor to the end under `scope.name` when tracing; return it."""
+        if self._trace:
+            self.named[f"{self._prefix}.{name}" if self._prefix else name] = tensor
+        return tensor
+
+    def finish(self) -> tuple[Plan, dict[Tensor, View]]:
+        """Place the scratch tensors and return the plan, with where each tensor is."""
+        uses = [record.tensors for record in self._records]
+        views = self._arena.place(uses, list(self.named.values()))
+        dispatches = tuple(
+            Dispatch(
+                record.variant,
+                tuple(views[tensor] for tensor in record.tensors),
+                record.params,
+                record.groups,
+                record.label,
+            )
+            for record in self._records
+        )
+        return Plan(self.label, dispatches), views
+
+    def _record(
+        self,
+        name: str,
+        tensors: Mapping[str, Tensor],
+        params: Mapping[str, int | float],
+        groups: Groups,
+        *,
+        slots: Mapping[str, str] | None = None,
+        consts: Mapping[str, int] | None = None,
+        overrides: Mapping[str, int] | None = None,
+        label: str = "",
+    ) -> None:
+        kernel = kernels.load(name)
+        wanted = [b.name for b in kernel.bindings if b.access != "uniform"]
+        if set(wanted) != set(tensors):
+            raise ValueError(f"{name}: bindings {sorted(tensors)}, needs {wanted}")
+        variant = Variant(
+            name,
+            tuple((slots or {}).items()),
+            tuple((consts or {}).items()),
+            tuple((overrides or {}).items()),
+        )
+        ordered = tuple(tensors[binding] for binding in wanted)
+        packed = kernel.pack(params)
+        self._records.append(
+            _Record(variant, ordered, packed, groups, label or self._prefix)
+        )
+
+    def _vector(self, weight: Weight | None) -> Tensor:
+        """Return a vector's tensor, or a stand-in for one that the model lacks."""
+        if weight is None:
+            return self._none
+        return Tensor(tuple(reversed(weight.dims)), weight.parts[0].view)
+
+    @staticmethod
+    def _part(part: Part) -> Tensor:
+        """Return a part of a matrix as the words that a kernel sees."""
+        return Tensor((part.view.size // 4,), part.view)
+
+
+def fold(n_groups: int) -> Groups:
+    """Spread a one-dimensional grid over x and y; kernels test for the overhang."""
+    if n_groups <= MAX_GROUPS:
+        return (n_groups, 1, 1)
+    rows = -(-n_groups // MAX_GROUPS)
+    return (-(-n_groups // rows), rows, 1)

@@ -1,0 +1,43 @@
+"""What a decode step costs the host: exact counts, the same on every machine."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pyodide_app.engine import Engine
+from tests.golden_data import Case, committed_cases
+from tests.gpu import device
+from tests.models.native import GREEDY, opened
+
+
+@pytest.mark.parametrize("case", committed_cases(), ids=str)
+def test_a_decode_step_is_one_submit_and_makes_no_object(case: Case) -> None:
+    with opened(case.gguf, kv="f16") as engine:
+        costs = asyncio.run(step_costs(engine, case.ids("p20"), 6))
+        plan, _ = engine.record(1, sample=True).finish()
+    # The first token is the prefill's, the second prepares the plan of a step.
+    for cost in costs[2:]:
+        assert cost == {
+            "submits": 1,
+            "dispatches": len(plan.dispatches),
+            "host_calls": 1,
+            "bytes_uploaded": 0,
+            "bytes_read": 8,
+            "objects": 0,
+        }
+    assert len(costs) == 6
+
+
+async def step_costs(engine: Engine, ids: list[int], n: int) -> list[dict[str, int]]:
+    """Return what the device counted for each of n tokens."""
+    costs, before = [], dict(device().counters)
+    async for item in engine.generate(
+        ids, sampling=GREEDY, max_tokens=n, ignore_eos=True
+    ):
+        after = dict(device().counters)
+        if isinstance(item, int):
+            costs.append({name: after[name] - before[name] for name in after})
+        before = after
+    return costs

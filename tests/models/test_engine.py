@@ -1,0 +1,141 @@
+"""The engine's requests: chat events, stopping, seeds, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pyodide_app import errors
+from pyodide_app.chat import ContentDelta, ThinkingDelta
+from pyodide_app.engine import Engine, Finished
+from pyodide_app.graph import tuning
+from pyodide_app.sampling import SamplingOptions
+from tests.golden_data import committed_cases
+from tests.gpu import device
+from tests.models.native import GREEDY, generate, opened
+
+CASE = next(case for case in committed_cases() if case.model == "moe8")
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+
+async def collect(events: AsyncIterator[Any]) -> list[Any]:
+    return [event async for event in events]
+
+
+def test_chat_yields_text_and_how_it_ended() -> None:
+    with opened(CASE.gguf) as engine:
+        events = asyncio.run(
+            collect(engine.chat(MESSAGES, sampling=GREEDY, max_tokens=12))
+        )
+        *deltas, end = events
+        assert isinstance(end, Finished)
+        assert all(isinstance(d, ContentDelta | ThinkingDelta) for d in deltas)
+        ids, in_thought = engine.encode_chat(MESSAGES)
+        assert end.n_prompt == len(ids) and not in_thought
+        assert end.n_generated == len(end.ids) <= 12
+        text = "".join(d.text for d in deltas if isinstance(d, ContentDelta))
+        decoder = engine.tokenizer.decoder()
+        assert text == "".join(map(decoder.push, end.ids)) + decoder.finish()
+
+
+def test_stop_ends_after_the_token_in_flight() -> None:
+    async def stop_after(engine: Engine, n: int) -> Finished:
+        count = 0
+        async for item in engine.generate(
+            CASE.ids("p20"), sampling=GREEDY, ignore_eos=True
+        ):
+            if isinstance(item, Finished):
+                return item
+            count += 1
+            if count == n:
+                engine.stop()
+        raise AssertionError("no end")
+
+    with opened(CASE.gguf) as engine:
+        end = asyncio.run(stop_after(engine, 3))
+        assert (end.reason, end.n_generated) == ("stopped", 3)
+        # The engine goes on with the next request as if nothing had been.
+        again = generate(
+            engine, CASE.ids("p20"), sampling=GREEDY, max_tokens=32, ignore_eos=True
+        )
+        assert list(again.ids) == CASE.greedy("p20")
+
+
+def test_stop_ends_a_long_prefill_between_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def stop_soon(engine: Engine) -> Finished:
+        request = asyncio.ensure_future(
+            collect(engine.generate(CASE.ids("p80"), sampling=GREEDY))
+        )
+        while not engine.cached_ids:
+            await asyncio.sleep(0)
+        engine.stop()
+        return (await request)[-1]
+
+    let_others_run(monkeypatch)
+    with opened(CASE.gguf, tune=replace(tuning.SOFTWARE, chunk=8)) as engine:
+        end = asyncio.run(stop_soon(engine))
+        assert (end.reason, end.n_generated) == ("stopped", 0)
+        assert 0 < len(engine.cached_ids) < 80
+        again = generate(
+            engine, CASE.ids("p80"), sampling=GREEDY, max_tokens=8, ignore_eos=True
+        )
+        assert list(again.ids) == CASE.greedy("p80")[:8]
+        assert 0 < again.n_reused < 80
+
+
+def let_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other tasks run at every step, as a browser's device does."""
+    run = device().run
+
+    async def yielding(*arguments: Any) -> bytes:
+        await asyncio.sleep(0)
+        return await run(*arguments)
+
+    monkeypatch.setattr(device(), "run", yielding)
+
+
+def test_a_second_request_at_once_is_refused() -> None:
+    async def two(engine: Engine) -> None:
+        first = engine.generate(CASE.ids("p20"), sampling=GREEDY, ignore_eos=True)
+        await anext(first)
+        with pytest.raises(errors.RequestError, match="busy"):
+            await anext(engine.generate(CASE.ids("p20")))
+        await first.aclose()
+        assert isinstance(await anext(engine.generate(CASE.ids("p20"))), int)
+
+    with opened(CASE.gguf) as engine:
+        asyncio.run(two(engine))
+
+
+def test_a_seed_fixes_the_reply_and_another_changes_it() -> None:
+    with opened(CASE.gguf) as engine:
+        replies = [
+            generate(
+                engine,
+                CASE.ids("p20"),
+                sampling=SamplingOptions(
+                    temperature=2.0, top_k=0, top_p=1.0, seed=seed
+                ),
+                max_tokens=12,
+                ignore_eos=True,
+            ).ids
+            for seed in (1, 1, 2)
+        ]
+    assert replies[0] == replies[1] != replies[2]
+
+
+def test_info_says_what_runs_where() -> None:
+    with opened(CASE.gguf, kv="f16", n_ctx=256) as engine:
+        info = engine.info
+    assert info["architecture"] == "gemma4" and info["n_experts"] == 8
+    assert info["n_ctx"] == 256 and info["kv"] == "f16"
+    # Three sliding layers of 2 heads of 64 keep window + chunk slots, two global ones
+    # of 1 head of 128 the whole context: keys and values of two bytes.
+    ring = 32 + tuning.SOFTWARE.chunk
+    assert info["kv_bytes"] == 2 * 2 * (3 * ring * 2 * 64 + 2 * 256 * 128)

@@ -1,0 +1,35 @@
+/**
+ * Stands in for worker.js: reads a chosen file's header and makes its tokenizer, as a
+ * load does, and reports how long that took and how large the WebAssembly heap became.
+ */
+
+const CODE = `
+from time import perf_counter
+from pyodide_app.gguf.reader import read_gguf
+from pyodide_app.gguf.sources_js import BlobSource
+from pyodide_app.tokenizer import Tokenizer
+
+async def read(blob):
+    start = perf_counter()
+    file = await read_gguf([BlobSource(blob)])
+    tokenizer = Tokenizer.from_metadata(file.metadata)
+    n_ids = len(tokenizer.encode("A facet is one flat face of a cut stone."))
+    return [tokenizer.n_vocab, n_ids, perf_counter() - start]
+
+read
+`;
+
+const booted = boot();
+self.onmessage = async ({ data }) => {
+  const { pyodide, read } = await booted;
+  const [n_vocab, n_ids, seconds] = (await read(data.files[0])).toJs();
+  const heap = pyodide._module.HEAPU8.length;
+  self.postMessage({ id: data.id, kind: 'done', info: { n_vocab, n_ids, seconds, heap } });
+};
+
+async function boot() {
+  const vendor = new URL('./vendor/pyodide/', import.meta.url).href;
+  const { loadPyodide } = await import(`${vendor}pyodide.mjs`);
+  const pyodide = await loadPyodide({ indexURL: vendor, packages: ['pyodide_app'] });
+  return { pyodide, read: pyodide.runPython(CODE) };
+}
