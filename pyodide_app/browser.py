@@ -27,6 +27,7 @@ _STAGES = {
     "header": "Reading the header",
     "tokenizer": "Preparing the tokenizer",
     "weights": "Reading the weights",
+    "pipelines": "Compiling the shaders",
 }
 _LOAD_AGAIN = "Load the model again; if that does not help, reload the page."
 

@@ -79,7 +79,22 @@ class Engine:
     ) -> Engine:
         """Load a model from one GGUF, or from all shards of a split one."""
         loaded = await load(sources, device, n_ctx=n_ctx, kv=kv, progress=progress)
-        return cls(device, loaded)
+        engine = cls(device, loaded)
+        try:
+            progress(Progress("pipelines", 0, 1))
+            await engine.warm_up()
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    async def warm_up(self) -> None:
+        """Compile what a prompt and a reply need, before the first message waits.
+
+        The widest pass comes first: its scratch buffers serve all others.
+        """
+        await self._plan((self.loaded.tuning.chunk, True))
+        await self._plan((1, True))
 
     @property
     def tokenizer(self) -> Tokenizer:

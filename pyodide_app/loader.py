@@ -25,9 +25,9 @@ _ALIGNMENT = 256  # bytes; of a storage binding's offset
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a load is: bytes of weights on the GPU, of all."""
+    """How far a load is: of the weights in bytes, else 0 of 1 when a stage begins."""
 
-    stage: str  # "header" | "tokenizer" | "weights"
+    stage: str  # "header" | "tokenizer" | "weights" | "pipelines"
     done: int
     total: int
 
@@ -159,6 +159,7 @@ async def _upload(
 ) -> None:
     total = sum(info.size for info in chosen.values())
     done = 0
+    progress(Progress("weights", 0, total))
 
     def on_bytes(n: int) -> None:
         nonlocal done

@@ -80,7 +80,8 @@ function refreshComposer(now) {
 
 function hint(now) {
   if (now === 'loading') return 'You can write as soon as the model is loaded.';
-  if (now === 'empty') return blocked || 'Choose a model file to start.';
+  const choose = chat.isEmpty() ? 'Choose a model file to start.' : 'Load a model to go on.';
+  if (now === 'empty') return blocked || choose;
   if (!finePointer.matches) return '';
   return now === 'generating' ? 'Esc stops' : 'Enter sends, Shift+Enter starts a new line';
 }

@@ -224,7 +224,7 @@ class Ops(Recorder):
 
     def matmul(self, x: Tensor, weight: Weight) -> Tensor:
         """Multiply many rows: x [n, dim_in] -> [n, dim_out]."""
-        n, threads = x.shape[0], min(64, self.tuning.threads)
+        n, rows = x.shape[0], self.tuning.matmul_rows
         y = Tensor((n, weight.n_rows))
         for part in weight.parts:
             self._record(
@@ -237,10 +237,10 @@ class Ops(Recorder):
                     "n_rows": part.count,
                     "row_begin": part.begin,
                 },
-                (-(-part.count // threads), -(-n // MATMUL_TOKENS), 1),
+                (-(-part.count // rows), -(-n // MATMUL_TOKENS), 1),
                 slots={"quant": weight.type.slug},
                 consts={"TOKENS": MATMUL_TOKENS},
-                overrides={"WG": threads},
+                overrides={"WG": rows},
                 label=weight.name,
             )
         return y
@@ -456,7 +456,7 @@ class Ops(Recorder):
     ) -> None:
         """Multiply bucket by bucket, in sorted order (prefill)."""
         assert routing.offsets and routing.token_idx and routing.tiles
-        threads = min(64, self.tuning.threads)
+        rows = self.tuning.matmul_rows
         for part in weight.parts:
             self._record(
                 "expert_matmul",
@@ -478,10 +478,10 @@ class Ops(Recorder):
                     "y_stride": y.shape[1],
                     "y_offset": y_offset,
                 },
-                (-(-weight.n_rows // threads), routing.tiles.shape[0], 1),
+                (-(-weight.n_rows // rows), routing.tiles.shape[0], 1),
                 slots={"quant": weight.type.slug},
                 consts={"TOKENS": MATMUL_TOKENS},
-                overrides={"WG": threads},
+                overrides={"WG": rows},
                 label=weight.name,
             )
 

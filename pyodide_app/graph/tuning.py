@@ -15,6 +15,7 @@ class Tuning:
 
     lanes: int  # threads that share one row of a matvec
     rows: int  # rows of a matvec workgroup
+    matmul_rows: int  # rows of a matmul workgroup, a multiple of four
     threads: int  # threads of norms, elementwise kernels and reductions
     attention_threads: int  # threads per query head
     chunk: int  # tokens of a prompt that are prefilled in one pass
@@ -25,8 +26,12 @@ class Tuning:
         return f"{self.lanes}x{self.rows}/{self.threads}/{self.attention_threads}"
 
 
-SOFTWARE = Tuning(lanes=4, rows=8, threads=32, attention_threads=16, chunk=64)
-HARDWARE = Tuning(lanes=16, rows=4, threads=256, attention_threads=64, chunk=256)
+SOFTWARE = Tuning(
+    lanes=8, rows=4, matmul_rows=32, threads=32, attention_threads=32, chunk=64
+)
+HARDWARE = Tuning(
+    lanes=16, rows=4, matmul_rows=256, threads=256, attention_threads=64, chunk=256
+)
 
 
 def choose(is_software: bool) -> Tuning:

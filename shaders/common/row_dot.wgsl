@@ -1,9 +1,10 @@
 // row_dot - one lane's share of the dot product of a weight row and a row of x.
 //
-// Lanes take runs of RUN elements in turn. A longer run decodes its scales once for more
-// elements, a shorter one keeps the reads of neighbouring lanes closer together; no
-// format has groups of fewer than 16. Needs x, a format, and `override LANES`. `block` is
-// the row's first block, `x_begin` the first element of x.
+// A format gives an element as group_scales.x * quants4 + group_scales.y, the scales being
+// those of the element's group. Lanes take runs of RUN elements in turn: a
+// longer run decodes its scales once for more elements, a shorter one keeps the reads of
+// neighbouring lanes closer together; no group is shorter than 16. Needs x, a format, and
+// `override LANES`. `block` is the row's first block, `x_begin` the first element of x.
 const RUN: u32 = 8u;
 
 fn row_dot(block: u32, x_begin: u32, dim_in: u32, lane: u32) -> f32 {

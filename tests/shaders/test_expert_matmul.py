@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.gpu import Bench, random_input
@@ -119,7 +120,7 @@ def test_writes_several_weights_side_by_side() -> None:
     with bench() as on:
         both = [gate.place(on), up.place(on)]
 
-        def record(ops):
+        def record(ops: Ops) -> Tensor:
             chosen, slots = sorted_routing(on, MIXED, 6), expert_slots(on, range(6))
             y = Tensor((MIXED.size, 42))
             # The right one first: writes of the left beyond its columns would show.
@@ -141,7 +142,7 @@ def test_finds_experts_through_the_table_and_skips_absent_ones() -> None:
     with bench() as on:
         weights = [resident.place(on), pool.place(on)]
 
-        def record(ops):
+        def record(ops: Ops) -> Tensor:
             chosen, y = sorted_routing(on, MIXED, 6), Tensor((MIXED.size, 7))
             for weight, slots in zip(weights, [range(6), table], strict=True):
                 held = expert_slots(on, slots)

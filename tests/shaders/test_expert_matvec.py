@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.gpu import random_input
@@ -98,7 +99,7 @@ def test_a_later_weight_keeps_to_its_columns() -> None:
     with bench() as on:
         both = [first.place(on), second.place(on)]
 
-        def record(ops):
+        def record(ops: Ops) -> Tensor:
             slots, chosen = expert_slots(on, range(6)), routing(on, IDX)
             y = Tensor((6, 14))
             ops.expert_matvec(on.tensor(x), both[1], chosen, slots, y, 9, gather=True)
@@ -117,7 +118,7 @@ def test_finds_experts_through_the_table_and_skips_absent_ones() -> None:
     with bench() as on:
         weights = [resident.place(on), pool.place(on)]
 
-        def record(ops):
+        def record(ops: Ops) -> Tensor:
             chosen, y = routing(on, IDX), Tensor((6, 7))
             for weight, slots in zip(weights, [range(6), table], strict=True):
                 held = expert_slots(on, slots)

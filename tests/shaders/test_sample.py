@@ -236,7 +236,8 @@ def test_keeps(make: Make, options: SamplingOptions, n_candidates: int) -> None:
 
 def test_a_share_that_is_reached_exactly_is_enough(make: Make) -> None:
     options = SamplingOptions(top_k=0, top_p=0.5)
-    logits = [0.0, 1e-8]  # exp of the difference is 1: equal masses, unequal logits
+    # exp of the difference is 1: equal masses, unequal logits.
+    logits = [1e-8, 1.02e-8]
     assert sample(make, logits, options)[1].n_candidates == 1
     assert len(sampling.candidates(logits, options)) == 1
 
