@@ -36,7 +36,7 @@ class EngineError(Exception):
         details = [f"found {found}"] if found else []
         details += [f"expected {expected}"] if expected else []
         text = f"{what}: {'; '.join(details)}" if details else what
-        super().__init__(f"{text}. {remedy}" if remedy else text)
+        super().__init__(f"{text}. {remedy.rstrip('.')}." if remedy else text)
 
 
 class FileFormatError(EngineError):

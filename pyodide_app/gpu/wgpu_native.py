@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -252,6 +254,8 @@ class NativeDevice:
 
 def open_device(name: str = "") -> NativeDevice:
     """Open the best adapter, or the first whose description contains `name`."""
+    # Without it Mesa and the Vulkan loader complain on stderr, several times.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     adapters = wgpu.gpu.enumerate_adapters_sync()
     chosen = [a for a in adapters if name.lower() in a.summary.lower()]
     if not chosen:
