@@ -35,12 +35,16 @@ def test_every_intermediate_and_the_router(case: Case, prompt: str) -> None:
             assert (got[f"ffn_moe_topk-{layer}"] == expected).all()
 
 
-@pytest.mark.parametrize("case", [c for c in cases() if c.type == "f16"], ids=str)
-def test_hidden_states_equal_hugging_face(case: Case) -> None:
-    ids = case.ids("p20")
-    with opened(case.gguf) as engine:
-        got = trace(engine, ids)
-    hidden = case.arrays["hidden_p20"]
-    assert relative_l2(got["inp_scaled"], hidden[0]) < F32_L2
-    for layer in range(len(hidden) - 1):
-        assert relative_l2(got[f"l_out-{layer}"], hidden[layer + 1]) < F32_L2, layer
+FLOATS = [case for case in cases() if case.type == "f16"]  # of the larger golden set
+
+if FLOATS:
+
+    @pytest.mark.parametrize("case", FLOATS, ids=str)
+    def test_hidden_states_equal_hugging_face(case: Case) -> None:
+        ids = case.ids("p20")
+        with opened(case.gguf) as engine:
+            got = trace(engine, ids)
+        hidden = case.arrays["hidden_p20"]
+        assert relative_l2(got["inp_scaled"], hidden[0]) < F32_L2
+        for layer, expected in enumerate(hidden[1:]):
+            assert relative_l2(got[f"l_out-{layer}"], expected) < F32_L2, layer
