@@ -134,6 +134,7 @@ def test(arguments: Sequence[str]) -> int:
     set_up = time.monotonic()
     environment.ensure_venv(dev=True)
     environment.ensure_node_modules(dev=True)
+    environment.ensure_libatomic()
     environment.ensure_chromium()
     environment.ensure_firefox()
     environment.ensure_vulkan()

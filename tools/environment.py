@@ -171,6 +171,12 @@ def ensure_node_modules(*, dev: bool) -> None:
 # Browsers and Vulkan
 
 
+def ensure_libatomic() -> None:
+    """Have the library that the Node inside Playwright is linked to, on Linux."""
+    if platform.system() == "Linux" and ctypes.util.find_library("atomic") is None:
+        apt_install("libatomic1", needed_for="libatomic, for Playwright")
+
+
 def find_chromium() -> Path | None:
     """Return the Chromium to test with: LAPIDARY_CHROMIUM, installed, Playwright's."""
     return _find("LAPIDARY_CHROMIUM", CHROMIUM_NAMES) or _playwright_chromium()
