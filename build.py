@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Serve the page, run the tests, check the code, bundle the page, diff a model.
 
-    python3 build.py serve [--port N] [--no-browser]
+    python3 build.py serve [--port N] [--no-browser] [--ollama DIR | --no-ollama]
     python3 build.py test [arguments for pytest]
     python3 build.py check
     python3 build.py bundle
@@ -22,6 +22,7 @@ import time
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if sys.version_info < (3, 11):  # noqa: UP036, this runs on any
     sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
@@ -29,6 +30,9 @@ if sys.version_info < (3, 11):  # noqa: UP036, this runs on any
 from tools import environment, server
 from tools.bundle import bundle
 from tools.environment import PYTHON, ROOT, SetupError
+
+if TYPE_CHECKING:
+    from tools.model_store import ModelStore
 
 __all__ = ["bundle", "main"]
 
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb, options, rest = parse(arguments)
     try:
         if verb == "serve":
-            return serve(options.port, open_browser=not options.no_browser)
+            return serve(options)
         if verb == "test":
             return test(rest)
         if verb == "check":
@@ -95,6 +99,9 @@ def parse(
     serving = verbs.add_parser("serve", help="make everything and open the page")
     serving.add_argument("--port", type=int, help="this port, or fail")
     serving.add_argument("--no-browser", action="store_true", help="open no browser")
+    ollama = serving.add_mutually_exclusive_group()
+    ollama.add_argument("--ollama", metavar="DIR", help="Ollama's folder models")
+    ollama.add_argument("--no-ollama", action="store_true", help="offer no models")
     verbs.add_parser("test", help="set up and run all tests", add_help=False)
     verbs.add_parser("check", help="ruff, mypy and tests/house")
     verbs.add_parser("bundle", help="make dist/, static files for any host")
@@ -105,19 +112,36 @@ def parse(
     return options.verb, options, rest
 
 
-def serve(port: int | None, *, open_browser: bool) -> int:
-    """Serve the page on loopback until interrupted."""
+def serve(options: argparse.Namespace) -> int:
+    """Serve the page, and Ollama's models to it, on loopback until interrupted."""
+    # Not at the top: `check` must run also when the driver cannot be imported.
+    from tools.model_store import ModelStore
+
+    store = None if options.no_ollama else ModelStore(options.ollama)
+    if store is not None:
+        announce(store)
     folder = bundle()
     try:
-        page = server.open_server(folder, port, refresh)
+        page = server.open_server(folder, options.port, refresh, store)
     except OSError as error:
-        raise SetupError(f"port {port}: {error.strerror}; choose another") from error
+        reason = f"port {options.port}: {error.strerror}; choose another"
+        raise SetupError(reason) from error
     print(f"Lapidary is at {page.url} (Ctrl-C stops it)", flush=True)
-    if open_browser:
+    if not options.no_browser:
         webbrowser.open(page.url)
     with page, contextlib.suppress(KeyboardInterrupt):
         page.serve_forever()
     return 0
+
+
+def announce(store: ModelStore) -> None:
+    """Say which models there are; a folder that was named must have some."""
+    listed = store.models()
+    if listed["problem"] and store.folder is not None:
+        raise SetupError(listed["problem"]["text"])
+    usable = [model["name"] for model in listed["models"] if not model["problem"]]
+    if usable:
+        print(f"From {listed['root']}: {', '.join(usable)}", flush=True)
 
 
 def refresh() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import glob
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,17 @@ from pyodide_app import errors
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall, gemma4
 from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.engine import Engine, Finished
+from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
-from pyodide_app.gguf.sources import FileSource
 from pyodide_app.inspection import describe, describe_text
 from pyodide_app.loader import Progress
+from pyodide_app.model_argument import Opened, open_model, table, verify
+from pyodide_app.ollama_native import open_store
 from pyodide_app.sampling import SamplingOptions
 from pyodide_app.tokenizer import Tokenizer
+
+_MODEL = "a GGUF file, or a model of Ollama's such as gemma4:e4b"
+_SAMPLING = fields(SamplingOptions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         ("parse", _parse, "turn raw outputs into parts", _add_parse),
     ):
         verb = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
-        verb.add_argument("model", metavar="MODEL", help="a GGUF file")
+        verb.add_argument("model", metavar="MODEL", help=_MODEL)
         add(verb)
         verb.set_defaults(run=run)
+    verb = verbs.add_parser("list", help="show Ollama's models on this machine")
+    verb.add_argument("--root", metavar="DIR", help="Ollama's folder models")
+    verb.add_argument("--verify", action="store_true", help="check the SHA-256, too")
+    verb.add_argument("--json", action="store_true", help="print one JSON object")
+    verb.set_defaults(run=_list)
     return parser
 
 
@@ -68,15 +78,11 @@ def _add_engine(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_sampling(verb: argparse.ArgumentParser) -> None:
-    default = SamplingOptions()
-    verb.add_argument("--temperature", type=float, default=default.temperature)
-    verb.add_argument("--top-k", type=int, default=default.top_k)
-    verb.add_argument("--top-p", type=float, default=default.top_p)
-    verb.add_argument("--min-p", type=float, default=default.min_p)
-    verb.add_argument(
-        "--repetition-penalty", type=float, default=default.repetition_penalty
-    )
-    verb.add_argument("--seed", type=int, help="for the same reply again")
+    """Add the options; those that are not given are the model's own, or Gemma's."""
+    for field in _SAMPLING:
+        option = f"--{field.name.replace('_', '-')}"
+        text = "for the same reply again" if field.name == "seed" else None
+        verb.add_argument(option, type=type(field.default), help=text)
     verb.add_argument(
         "--greedy", action="store_true", help="always the likeliest token"
     )
@@ -134,9 +140,7 @@ def _add_parse(verb: argparse.ArgumentParser) -> None:
 
 async def _chat(options: argparse.Namespace) -> None:
     engine = await _load(options)
-    messages: list[dict[str, Any]] = []
-    if options.system:
-        messages.append({"role": "system", "content": options.system})
+    messages = options.opened.opening(options.system or "")
     print("Ctrl-D ends the chat, Ctrl-C this program.", file=sys.stderr)
     while (line := _ask()) is not None:
         messages.append({"role": "user", "content": line})
@@ -145,7 +149,7 @@ async def _chat(options: argparse.Namespace) -> None:
             messages,
             think=options.think,
             sampling=_sampling(options),
-            max_tokens=options.max_tokens,
+            max_tokens=_max_tokens(options),
         )
         async for event in events:
             if isinstance(event, ContentDelta):
@@ -189,6 +193,8 @@ async def _generate(options: argparse.Namespace) -> None:
     engine = await _load(options)
     ids = _ids(options.ids) if options.ids is not None else None
     if ids is None:
+        if options.prompt is not None:
+            messages = [*options.opened.opening(), *messages]
         ids, _ = engine.encode_chat(messages, think=options.think)
     tokenizer = engine.loaded.tokenizer  # a file without one still gives ids
     decoder = tokenizer.decoder() if tokenizer else None
@@ -196,7 +202,7 @@ async def _generate(options: argparse.Namespace) -> None:
     items = engine.generate(
         ids,
         sampling=_sampling(options),
-        max_tokens=options.max_tokens,
+        max_tokens=_max_tokens(options),
         ignore_eos=options.ignore_eos,
     )
     async for item in items:
@@ -235,6 +241,18 @@ async def _inspect(options: argparse.Namespace) -> None:
         print(describe_text(summary))
 
 
+async def _list(options: argparse.Namespace) -> None:
+    store = await open_store(options.root)
+    entries = await store.entries()
+    if options.json:
+        print(json.dumps(store.describe(entries)))
+    else:
+        print(f"Ollama's store: {store.root.name}", file=sys.stderr)
+        print(table(entries))
+    if options.verify:
+        await verify(store, entries, _report_share)
+
+
 async def _logits(options: argparse.Namespace) -> None:
     ids = _ids(options.ids)
     engine = await _load(options)
@@ -261,7 +279,8 @@ async def _tokenize(options: argparse.Namespace) -> None:
 
 
 async def _render(options: argparse.Namespace) -> None:
-    large = _is_large(await _open(options))
+    file = await _open(options)
+    large = options.opened.is_large(file)
     for line in _json_lines():
         request = _expect(line, dict, "a JSON object {messages, tools, think}")
         prompt = gemma4.render(
@@ -304,21 +323,31 @@ def _parts(events: Sequence[object]) -> dict[str, Any]:
 # -- input -----------------------------------------------------------------------
 
 
-def _sources(options: argparse.Namespace) -> list[FileSource]:
-    """Open the file, or all shards of the split model that it begins."""
-    path = Path(options.model)
-    stem, _, rest = path.name.rpartition("-00001-of-")
-    paths = [path]
-    if stem and rest.endswith(".gguf"):
-        paths = sorted(path.parent.glob(f"{glob.escape(stem)}-*-of-{rest}"))
-    sources = [FileSource(str(shard)) for shard in paths]
-    for source in sources:
+async def _sources(options: argparse.Namespace) -> list[OpenFile]:
+    opened = options.opened = await open_model(options.model)
+    for source in opened.sources:
         options.closing.callback(source.close)
-    return sources
+    return opened.sources
 
 
 async def _open(options: argparse.Namespace) -> GGUFFile:
-    return await read_gguf(_sources(options))
+    return await read_gguf(await _sources(options))
+
+
+class _Engine(Engine):
+    """An engine whose template may be known from the model's name in the store."""
+
+    large = False
+
+    def encode_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        think: bool = False,
+    ) -> tuple[list[int], bool]:
+        """Return a conversation's prompt ids, and whether it ends within a thought."""
+        prompt = gemma4.render(messages, tools=tools, think=think, large=self.large)
+        return self.tokenizer.encode_prompt(prompt), prompt.in_thought
 
 
 async def _load(options: argparse.Namespace) -> Engine:
@@ -329,38 +358,42 @@ async def _load(options: argparse.Namespace) -> Engine:
             f"the package wgpu cannot be imported ({error})",
             remedy="Install it: pip install 'lapidary[native]'",
         ) from error
-    sources = _sources(options)
+    sources = await _sources(options)
     device = open_device(options.adapter)
     options.closing.callback(device.close)
-    return await Engine.load(
+    engine = await _Engine.load(
         sources, device, n_ctx=options.context, kv=options.kv, progress=_report
     )
+    assert isinstance(engine, _Engine)
+    engine.large = options.opened.is_large(engine.loaded.file)
+    return engine
 
 
 def _report(progress: Progress) -> None:
-    if progress.stage == "weights" and sys.stderr.isatty():
-        percent = 100 * progress.done // max(progress.total, 1)
-        end = "\n" if progress.done == progress.total else ""
-        print(f"\rloading {percent:3d} %", end=end, flush=True, file=sys.stderr)
+    if progress.stage == "weights":
+        _report_share("loading", progress.done, progress.total)
 
 
-def _is_large(file: GGUFFile) -> bool:
-    key = f"{file.architecture}.embedding_length_per_layer_input"
-    n_parameters = sum(info.n_elements for info in file.tensors.values())
-    name = file.metadata.get_str("general.name", "")
-    return gemma4.is_large(file.metadata.get_int(key, 0), n_parameters, name)
+def _report_share(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        percent = 100 * done // max(total, 1)
+        end = "\n" if done == total else ""
+        print(f"\r{what} {percent:3d} %", end=end, flush=True, file=sys.stderr)
 
 
 def _sampling(options: argparse.Namespace) -> SamplingOptions:
-    seed = options.seed
-    return SamplingOptions(
-        temperature=0.0 if options.greedy else options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        min_p=options.min_p,
-        repetition_penalty=options.repetition_penalty,
-        seed=int.from_bytes(os.urandom(4), "little") if seed is None else seed,
-    )
+    """Return what was asked for, else the model's own defaults, else Gemma's."""
+    asked = {field.name: getattr(options, field.name) for field in _SAMPLING}
+    asked["temperature"] = 0.0 if options.greedy else asked["temperature"]
+    given = {name: value for name, value in asked.items() if value is not None}
+    seed = {"seed": int.from_bytes(os.urandom(4), "little")}
+    return SamplingOptions(**(seed | options.opened.sampling | given))
+
+
+def _max_tokens(options: argparse.Namespace) -> int | None:
+    asked: int | None = options.max_tokens
+    opened: Opened = options.opened
+    return opened.max_tokens if asked is None else asked
 
 
 def _ids(text: str) -> list[int]:

@@ -1,17 +1,21 @@
-"""Serve `dist/` on loopback, to this page only."""
+"""Serve `dist/` and Ollama's models on loopback, to this page only."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from tools.model_store import ModelStore
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8421
@@ -57,9 +61,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
     "Accept-Ranges": "bytes",
 }
+MODELS = "/ollama/models.json"
+BLOBS = "/ollama/blobs/"
+FROM_PAGE = (None, "same-origin", "none")  # Sec-Fetch-Site; none: typed by a person
+MAX_SIZE = (1 << 63) - 1  # of a file, and of an offset in one
 
 
 Refresh = Callable[[], object]
@@ -70,17 +77,25 @@ def no_more() -> None:
 
 
 class PageServer(ThreadingHTTPServer):
-    """A server of one folder on loopback."""
+    """A server of one folder, and of a store of models, on loopback."""
 
     daemon_threads = True
 
-    def __init__(self, folder: Path, port: int = 0, refresh: Refresh = no_more) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        refresh: Refresh = no_more,
+        store: ModelStore | None = None,
+    ) -> None:
         """Bind to a port; 0 takes a free one. Raises OSError when it is taken.
 
         `refresh` brings the folder up to date; it is called before the page loads.
+        Without a store no model is listed.
         """
         self.folder = folder.resolve()
         self.refresh = refresh
+        self.store = store
         super().__init__((HOST, port), PageHandler)
         names = (HOST, "localhost")
         self.hosts = {f"{name}:{self.server_port}" for name in names}
@@ -101,11 +116,17 @@ class PageServer(ThreadingHTTPServer):
 
 
 class PageHandler(BaseHTTPRequestHandler):
-    """Answer GET and HEAD for files of the folder, whole or one range of one."""
+    """Answer GET and HEAD for files of the folder and blobs of the store.
+
+    Any of them is sent whole, or one range of it.
+    """
 
     protocol_version = "HTTP/1.1"
+    # A small range would wait 40 ms for the acknowledgement of its own headers.
+    disable_nagle_algorithm = True
     server: PageServer
     tag = ""  # the entity tag of the file in hand
+    cache = "no-cache"
 
     def do_GET(self) -> None:
         """Send a file, or the range asked for."""
@@ -117,24 +138,44 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def answer(self, *, with_body: bool) -> None:
         """Answer one request; faults become a status without a body."""
-        self.tag = ""
+        self.tag, self.cache = "", "no-cache"
+        if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
+            self.close_connection = True  # nobody reads the body that would follow
         if not self.comes_from_page():
             return self.refuse(HTTPStatus.FORBIDDEN)
-        path = self.find_file()
+        try:
+            if self.path.startswith("/ollama/"):
+                return self.answer_store(with_body)
+            path = self.find_file()
+            if path is None:
+                return self.refuse(HTTPStatus.NOT_FOUND)
+            self.send_path(path, TYPES[path.suffix], with_body)
+        except ConnectionError:  # the page has gone, or wants no more
+            self.close_connection = True
+
+    def answer_store(self, with_body: bool) -> None:
+        """Send the list of models or a blob; every other path is unknown."""
+        self.cache = "no-store"  # a second copy of gigabytes helps nobody
+        store = self.server.store
+        # Without this a page of another port, the same site, could measure answers.
+        if self.headers.get("Sec-Fetch-Site") not in FROM_PAGE:
+            return self.refuse(HTTPStatus.FORBIDDEN)
+        if store is not None and self.path == MODELS:
+            return self.send_json(store.models(), with_body)
+        name = self.path.removeprefix(BLOBS)
+        path = store.find(name) if store and name != self.path else None
         if path is None:
             return self.refuse(HTTPStatus.NOT_FOUND)
-        status = path.stat()
-        self.tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        if self.headers.get("If-None-Match") == self.tag:
-            return self.refuse(HTTPStatus.NOT_MODIFIED)
-        with contextlib.suppress(ConnectionError), path.open("rb") as file:
-            self.send_file(file, status.st_size, TYPES[path.suffix], with_body)
+        self.send_path(path, "application/octet-stream", with_body)
 
     def comes_from_page(self) -> bool:
         """Tell whether the request is from our page, against DNS rebinding."""
-        origin = self.headers.get("Origin")
-        return self.headers.get("Host") in self.server.hosts and (
-            origin is None or origin in self.server.origins
+        hosts = self.headers.get_all("Host", [])
+        origins = self.headers.get_all("Origin", [])
+        return (
+            len(hosts) == 1
+            and hosts[0] in self.server.hosts
+            and all(origin in self.server.origins for origin in origins)
         )
 
     def find_file(self) -> Path | None:
@@ -149,25 +190,54 @@ class PageHandler(BaseHTTPRequestHandler):
             return None
         return path if inside and path.suffix in TYPES else None
 
+    def send_json(self, content: object, with_body: bool) -> None:
+        """Send a value as JSON."""
+        body = json.dumps(content, allow_nan=False).encode("ascii")
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", TYPES[".json"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def send_path(self, path: Path, kind: str, with_body: bool) -> None:
+        """Send a file, or the range asked for, unless the browser has it."""
+        try:
+            file = path.open("rb")
+        except OSError:
+            return self.refuse(HTTPStatus.NOT_FOUND)
+        with file:
+            status = os.fstat(file.fileno())
+            self.tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+            if self.headers.get("If-None-Match") == self.tag:
+                return self.refuse(HTTPStatus.NOT_MODIFIED)
+            self.send_file(file, status.st_size, kind, with_body)
+
     def send_file(self, file: BinaryIO, size: int, kind: str, with_body: bool) -> None:
         """Send the headers and, if asked, the bytes."""
-        wanted = byte_range(self.headers.get("Range", ""), size)
-        if wanted is not None and not wanted:
+        # A range of a file that has changed since would not fit what the page has.
+        fits = self.headers.get("If-Range", self.tag) == self.tag
+        header = self.headers.get("Range", "") if fits else ""
+        wanted = byte_range(header, size)
+        is_wrong = self.path.startswith(BLOBS) and not is_one_range(header)
+        if is_wrong or (wanted is not None and not wanted):
             return self.refuse(
                 HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
                 {"Content-Range": f"bytes */{size}"},
             )
-        whole = wanted is None
-        sent = range(size) if wanted is None else wanted
-        self.send_response(HTTPStatus.OK if whole else HTTPStatus.PARTIAL_CONTENT)
+        begin, end = (wanted.start, wanted.stop) if wanted else (0, size)
+        status = HTTPStatus.OK if wanted is None else HTTPStatus.PARTIAL_CONTENT
+        self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(sent)))
+        self.send_header("Content-Length", str(end - begin))
         if wanted is not None:
-            span = f"{wanted.start}-{wanted.stop - 1}"
-            self.send_header("Content-Range", f"bytes {span}/{size}")
+            self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{size}")
         self.end_headers()
-        if with_body:
-            copy_range(file, self.wfile, sent)
+        if with_body and begin < end:
+            # The kernel copies where it can, else small chunks pass through.
+            n_sent = self.connection.sendfile(file, begin, end - begin)
+            if n_sent < end - begin:  # the file has shrunk: only a cut tells the page
+                self.close_connection = True
 
     def refuse(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
         """Answer with a status and no body."""
@@ -181,6 +251,7 @@ class PageHandler(BaseHTTPRequestHandler):
         """Add the headers that every answer carries."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
+        self.send_header("Cache-Control", self.cache)
         if self.tag:
             self.send_header("ETag", self.tag)
         super().end_headers()
@@ -195,31 +266,42 @@ def byte_range(header: str, size: int) -> range | None:
     None stands for the whole file: there is no header, or it is one to be ignored
     (several ranges, another unit, an end before the beginning).
     """
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
+    match = re.fullmatch("bytes=([0-9]*)-([0-9]*)", header.strip(), re.IGNORECASE)
     first, last = match.groups() if match else ("", "")
-    if first and last and int(last) < int(first):
+    begin, end = number(first), number(last)
+    if first and last and end < begin:
         return None
     if first:
-        return range(int(first), min(size, int(last) + 1) if last else size)
-    return range(max(0, size - int(last)), size) if last else None
+        return range(min(begin, size), min(size, end + 1) if last else size)
+    return range(max(0, size - end), size) if last else None
 
 
-def copy_range(file: BinaryIO, target: BufferedIOBase, wanted: range) -> None:
-    """Copy a range of a file in chunks."""
-    file.seek(wanted.start)
-    left = len(wanted)
-    while left and (chunk := file.read(min(left, 1 << 20))):
-        target.write(chunk)
-        left -= len(chunk)
+def is_one_range(header: str) -> bool:
+    """Tell whether a Range header asks for nothing, one range or another unit.
+
+    Answering several ranges, or ones that contradict themselves, with a whole file of
+    gigabytes would be within the rules, and to nobody's use.
+    """
+    ours = header.strip().lower().startswith("bytes=")
+    return not ours or byte_range(header, MAX_SIZE) is not None
+
+
+def number(digits: str) -> int:
+    """Read a number of bytes; more than any file has is as good as that."""
+    digits = digits.lstrip("0") or "0"
+    return MAX_SIZE if len(digits) > 19 else min(int(digits), MAX_SIZE)
 
 
 def open_server(
-    folder: Path, port: int | None, refresh: Refresh = no_more
+    folder: Path,
+    port: int | None,
+    refresh: Refresh = no_more,
+    store: ModelStore | None = None,
 ) -> PageServer:
     """Open a server on the port, or on the first free one from the default on."""
     if port is not None:
-        return PageServer(folder, port, refresh)
+        return PageServer(folder, port, refresh, store)
     for candidate in range(DEFAULT_PORT, DEFAULT_PORT + N_PORTS_TRIED):
         with contextlib.suppress(OSError):
-            return PageServer(folder, candidate, refresh)
-    return PageServer(folder, refresh=refresh)
+            return PageServer(folder, candidate, refresh, store)
+    return PageServer(folder, 0, refresh, store)

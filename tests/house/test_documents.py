@@ -11,7 +11,16 @@ import pytest
 
 from tests.house.tree import ROOT, parse, python_files
 
-VERBS = ["chat", "generate", "inspect", "logits", "parse", "render", "tokenize"]
+VERBS = [
+    "chat",
+    "generate",
+    "inspect",
+    "list",
+    "logits",
+    "parse",
+    "render",
+    "tokenize",
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = ("pyodide_app", "oracle", "tools", "tests", "bench", "demo", "web/build")
 MODULES = [ROOT / "build.py", *(p for p in python_files(*FOLDERS) if p.stat().st_size)]

@@ -1,0 +1,150 @@
+"""What MODEL stands for on the command line: a file, or a model of Ollama's store."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pyodide_app.chat import gemma4
+from pyodide_app.errors import EngineError, RequestError, SourceError
+from pyodide_app.gguf.directories import OpenFile
+from pyodide_app.gguf.reader import GGUFFile
+from pyodide_app.gguf.sources import FileSource
+from pyodide_app.ollama import Store
+from pyodide_app.ollama_model import Entry, StoredModel
+from pyodide_app.ollama_native import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The open files of a model, and what the store knows of it."""
+
+    sources: list[OpenFile]
+    stored: StoredModel | None  # None for a file that was named by its path
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Return the model's own sampling options, those that it has."""
+        return self.stored.sampling if self.stored else {}
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Return how long a reply may be, None for any length."""
+        return self.stored.max_tokens if self.stored else None
+
+    def opening(self, system: str = "") -> list[dict[str, Any]]:
+        """Return what a conversation begins with; `system` replaces the model's own."""
+        messages = list(map(dict, self.stored.messages)) if self.stored else []
+        system = system or (self.stored.system if self.stored else "")
+        if not system:
+            return messages
+        rest = [m for m in messages if m["role"] not in gemma4.SYSTEM_ROLES]
+        return [{"role": "system", "content": system}, *rest]
+
+    def is_large(self, file: GGUFFile) -> bool:
+        """Say whether the model has the large models' template."""
+        if self.stored is not None and self.stored.large is not None:
+            return self.stored.large
+        key = f"{file.architecture}.embedding_length_per_layer_input"
+        n_parameters = sum(info.n_elements for info in file.tensors.values())
+        name = file.metadata.get_str("general.name", "")
+        return gemma4.is_large(file.metadata.get_int(key, 0), n_parameters, name)
+
+
+async def open_model(text: str) -> Opened:
+    """Open the file of that path, all shards that it begins, or the model of that name.
+
+    Raises: SourceError for a missing file, RequestError for an unknown name, and what
+    reading a store raises.
+    """
+    if os.path.lexists(text) or looks_like_path(text):
+        return Opened(list(open_files(Path(text))), None)
+    try:
+        store = await open_store()
+        stored = await store.resolve(text)
+    except (RequestError, SourceError) as error:
+        raise _neither(text, error) from error
+    return Opened(await store.open_all(stored.weights), stored)
+
+
+def looks_like_path(text: str) -> bool:
+    """Say whether a text can only be a path: no model's name looks like this."""
+    if not text or "\\" in text or text.startswith(("/", "./", "../", "~")):
+        return True
+    # A tag may be a file's name: hf.co/user/model:file.gguf.
+    is_file_name = text.lower().endswith(".gguf")
+    return is_file_name and not re.search(r":[^/]*$", text)
+
+
+def open_files(path: Path) -> list[FileSource]:
+    """Open the file, or all shards of the split model that it begins."""
+    stem, _, rest = path.name.rpartition("-00001-of-")
+    paths = [path]
+    if stem and rest.endswith(".gguf"):
+        paths = sorted(path.parent.glob(f"{glob.escape(stem)}-*-of-{rest}"))
+    return [FileSource(shard) for shard in paths]
+
+
+def _neither(text: str, error: EngineError) -> EngineError:
+    """Say that there is no such file either, with what the store said."""
+    return type(error)(
+        f"{text!a:.90} is no file, and {error.what}",
+        found=error.found,
+        expected=error.expected,
+        remedy=error.remedy,
+    )
+
+
+# -- the list ------------------------------------------------------------------------
+
+
+def table(entries: Sequence[Entry]) -> str:
+    """Lay the list of models out for a terminal."""
+    rows: list[tuple[str, ...]] = [("NAME", "SIZE", "PARAMETERS", "TYPE", "")]
+    for entry in entries:
+        model, problem = entry.model, entry.problem
+        row = ("", "", "")
+        if model is not None:
+            config = model.config
+            row = (size_text(model.n_bytes), config.parameters, config.quantization)
+        note = ascii(str(problem))[1:-1] if problem else ""
+        rows.append((entry.reference.name, *map(plain, row), note))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (zip(row, widths, strict=True) for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in lines
+    )
+
+
+def plain(text: str) -> str:
+    """Escape what a terminal would act on."""
+    return ascii(text)[1:-1][:40]
+
+
+def size_text(n_bytes: float) -> str:
+    """Return a size as people read it, in powers of a thousand as Ollama does."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while n_bytes >= 1000 and len(units) > 1:
+        n_bytes /= 1000
+        units.pop(0)
+    return f"{n_bytes:.3g} {units[0]}"
+
+
+async def verify(
+    store: Store, entries: Sequence[Entry], progress: Callable[[str, int, int], None]
+) -> None:
+    """Check the SHA-256 of all blobs that can be used, each once.
+
+    `progress` is told the blob's name, the bytes done and in all.
+    Raises: FileFormatError for the first that is damaged.
+    """
+    models = [entry.model for entry in entries if entry.model and not entry.problem]
+    layers = {layer.blob: layer for model in models for layer in model.blobs}
+    for blob, layer in layers.items():
+        await store.verify(layer, partial(progress, blob))
