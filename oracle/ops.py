@@ -308,6 +308,14 @@ def softcap(logits: Array, cap: float) -> Array:
     return (cap * np.tanh(_double(logits) / cap)).astype(logits.dtype)
 
 
+def copy(x: Array | Ints, n: int) -> Array | Ints:
+    """Return the first n rows.
+
+    Shapes: x [n_rows, 4]; result [n, 4].
+    """
+    return x[:n].copy()
+
+
 def repack(
     raw: U8, block_bytes: int, scale_offset: int, scale_bytes: int
 ) -> tuple[U8, U8]:

@@ -7,23 +7,27 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pyodide_app import errors
+from pyodide_app import errors, preflight
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall, gemma4
 from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.engine import Engine, Finished
 from pyodide_app.gguf.directories import OpenFile
+from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
+from pyodide_app.gpu.device import Device
+from pyodide_app.graph import tuning
 from pyodide_app.inspection import describe, describe_text
-from pyodide_app.loader import Progress
+from pyodide_app.loader import Progress, fit
+from pyodide_app.measure import measure
 from pyodide_app.model_argument import Opened, open_model, table, verify
 from pyodide_app.ollama_native import open_store
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.sampling import SamplingOptions, sampling_defaults
 from pyodide_app.tokenizer import Tokenizer
 
 _MODEL = "a GGUF file, or a model of Ollama's such as gemma4:e4b"
@@ -60,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         ("parse", _parse, "turn raw outputs into parts", _add_parse),
     ):
         verb = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
-        verb.add_argument("model", metavar="MODEL", help=_MODEL)
+        if name in ("chat", "generate"):
+            text = f"{_MODEL}; by default the small one that comes with the project"
+            verb.add_argument("model", metavar="MODEL", nargs="?", help=text)
+        else:
+            verb.add_argument("model", metavar="MODEL", help=_MODEL)
         add(verb)
         verb.set_defaults(run=run)
     verb = verbs.add_parser("list", help="show Ollama's models on this machine")
@@ -110,6 +118,8 @@ def _add_generate(verb: argparse.ArgumentParser) -> None:
 
 def _add_inspect(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON object")
+    verb.add_argument("--fit", action="store_true", help="what it takes to run here")
+    _add_engine(verb)
 
 
 def _add_logits(verb: argparse.ArgumentParser) -> None:
@@ -148,7 +158,7 @@ async def _chat(options: argparse.Namespace) -> None:
         events = engine.chat(
             messages,
             think=options.think,
-            sampling=_sampling(options),
+            sampling=_sampling(options, engine.loaded.file.metadata),
             max_tokens=_max_tokens(options),
         )
         async for event in events:
@@ -201,7 +211,7 @@ async def _generate(options: argparse.Namespace) -> None:
     end, text = None, ""
     items = engine.generate(
         ids,
-        sampling=_sampling(options),
+        sampling=_sampling(options, engine.loaded.file.metadata),
         max_tokens=_max_tokens(options),
         ignore_eos=options.ignore_eos,
     )
@@ -233,12 +243,27 @@ def _result(end: Finished, text: str) -> dict[str, Any]:
 
 
 async def _inspect(options: argparse.Namespace) -> None:
-    file = await _open(options)
-    summary = describe(file)
+    if options.fit:
+        print(await _fit(options))
+        return
+    summary = describe(await _open(options))
     if options.json:
         print(json.dumps(summary, ensure_ascii=True))
     else:
         print(describe_text(summary))
+
+
+async def _fit(options: argparse.Namespace) -> str:
+    """Say from the header, and from two seconds of measuring, how a model would run."""
+    sources = await _sources(options)
+    device = _open_device(options)
+    config, fitted = await fit(
+        sources, device.info, n_ctx=options.context, kv=options.kv
+    )
+    tune = tuning.choose(device.info.is_software)
+    measured = await measure(device, tune, sources[0])
+    prediction = preflight.predict(fitted, config, measured, fitted.n_ctx // 2)
+    return preflight.describe_text(fitted, prediction)
 
 
 async def _list(options: argparse.Namespace) -> None:
@@ -334,23 +359,7 @@ async def _open(options: argparse.Namespace) -> GGUFFile:
     return await read_gguf(await _sources(options))
 
 
-class _Engine(Engine):
-    """An engine whose template may be known from the model's name in the store."""
-
-    large = False
-
-    def encode_chat(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] = (),
-        think: bool = False,
-    ) -> tuple[list[int], bool]:
-        """Return a conversation's prompt ids, and whether it ends within a thought."""
-        prompt = gemma4.render(messages, tools=tools, think=think, large=self.large)
-        return self.tokenizer.encode_prompt(prompt), prompt.in_thought
-
-
-async def _load(options: argparse.Namespace) -> Engine:
+def _open_device(options: argparse.Namespace) -> Device:
     try:
         from pyodide_app.gpu.wgpu_native import open_device
     except ImportError as error:
@@ -358,13 +367,17 @@ async def _load(options: argparse.Namespace) -> Engine:
             f"the package wgpu cannot be imported ({error})",
             remedy="Install it: pip install 'lapidary[native]'",
         ) from error
-    sources = await _sources(options)
     device = open_device(options.adapter)
     options.closing.callback(device.close)
-    engine = await _Engine.load(
+    return device
+
+
+async def _load(options: argparse.Namespace) -> Engine:
+    sources = await _sources(options)
+    device = _open_device(options)
+    engine = await Engine.load(
         sources, device, n_ctx=options.context, kv=options.kv, progress=_report
     )
-    assert isinstance(engine, _Engine)
     engine.large = options.opened.is_large(engine.loaded.file)
     return engine
 
@@ -381,13 +394,14 @@ def _report_share(what: str, done: int, total: int) -> None:
         print(f"\r{what} {percent:3d} %", end=end, flush=True, file=sys.stderr)
 
 
-def _sampling(options: argparse.Namespace) -> SamplingOptions:
+def _sampling(options: argparse.Namespace, metadata: Metadata) -> SamplingOptions:
     """Return what was asked for, else the model's own defaults, else Gemma's."""
     asked = {field.name: getattr(options, field.name) for field in _SAMPLING}
     asked["temperature"] = 0.0 if options.greedy else asked["temperature"]
     given = {name: value for name, value in asked.items() if value is not None}
     seed = {"seed": int.from_bytes(os.urandom(4), "little")}
-    return SamplingOptions(**(seed | options.opened.sampling | given))
+    own = sampling_defaults(metadata) | options.opened.sampling
+    return SamplingOptions(**(seed | own | given))
 
 
 def _max_tokens(options: argparse.Namespace) -> int | None:

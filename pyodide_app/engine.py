@@ -51,7 +51,13 @@ class Engine:
     def __init__(self, device: Device, loaded: Loaded) -> None:
         self.device = device
         self.loaded = loaded
-        self.n_ctx = loaded.n_ctx
+        self.n_ctx = loaded.fit.n_ctx
+        # Which chat template: whoever knows more than the file says may set it.
+        self.large = gemma4.is_large(
+            loaded.model.config.per_layer_dim,
+            loaded.n_parameters,
+            loaded.file.metadata.get_str("general.name", ""),
+        )
         self.cached_ids: list[int] = []  # whose keys and values are in the cache
         self._arena = Arena()
         self._plans: dict[tuple[int, bool], Prepared] = {}
@@ -75,10 +81,25 @@ class Engine:
         *,
         n_ctx: int | None = None,
         kv: str = "f16",
+        memory: int | None = None,
+        host_embeddings: bool = False,
         progress: Callable[[Progress], None] = lambda _: None,
     ) -> Engine:
-        """Load a model from one GGUF, or from all shards of a split one."""
-        loaded = await load(sources, device, n_ctx=n_ctx, kv=kv, progress=progress)
+        """Load a model from one GGUF, or from all shards of a split one.
+
+        `memory` is how many bytes the device may hold, where that is known. Per-layer
+        embeddings stay in the file, which must stay open, if they do not fit, or with
+        `host_embeddings` in any case.
+        """
+        loaded = await load(
+            sources,
+            device,
+            n_ctx=n_ctx,
+            kv=kv,
+            memory=memory,
+            host_embeddings=host_embeddings,
+            progress=progress,
+        )
         engine = cls(device, loaded)
         try:
             progress(Progress("pipelines", 0, 1))
@@ -116,10 +137,12 @@ class Engine:
             "name": metadata.get_str("general.name", loaded.file.architecture),
             "architecture": loaded.file.architecture,
             "n_parameters": loaded.n_parameters,
-            "weight_bytes": loaded.weight_bytes,
-            "kv_bytes": sum(c.size for c in loaded.model.caches.values()),
-            "kv": loaded.kv,
-            "n_ctx": loaded.n_ctx,
+            "weight_bytes": loaded.fit.weight_bytes,
+            "host_bytes": loaded.fit.host_bytes,
+            "kv_bytes": loaded.fit.kv_bytes,
+            "kv": loaded.fit.kv,
+            "mode": loaded.fit.mode,
+            "n_ctx": loaded.fit.n_ctx,
             "n_ctx_train": config.n_ctx_train,
             "n_layers": config.n_layers,
             "dim": config.dim,
@@ -148,10 +171,7 @@ class Engine:
         think: bool = False,
     ) -> tuple[list[int], bool]:
         """Return a conversation's prompt ids, and whether it ends within a thought."""
-        config, loaded = self.loaded.model.config, self.loaded
-        name = loaded.file.metadata.get_str("general.name", "")
-        large = gemma4.is_large(config.per_layer_dim, loaded.n_parameters, name)
-        prompt = gemma4.render(messages, tools=tools, think=think, large=large)
+        prompt = gemma4.render(messages, tools=tools, think=think, large=self.large)
         return self.tokenizer.encode_prompt(prompt), prompt.in_thought
 
     async def chat(
@@ -209,6 +229,7 @@ class Engine:
         for begin in range(0, len(ids), step):
             chunk = list(ids[begin : begin + step])
             self._write_chunk(begin, chunk)
+            await self._gather(chunk)
             ops = self._ops(f"logits.{len(chunk)}", len(chunk))
             y = model.logits(ops, self.loaded.model, self._forward(ops))
             plan, views = ops.finish()
@@ -267,6 +288,7 @@ class Engine:
         for position in range(begin, len(ids), chunk):
             part = ids[position : position + chunk]
             self._write_chunk(position, part)
+            await self._gather(part)
             last = position + chunk >= len(ids)
             token = await self._step((len(part), last))
             self.cached_ids += part
@@ -281,6 +303,8 @@ class Engine:
         prepared = await self._plan(key)
         data = await self.device.run(prepared, View(self._state, 0, 8))
         _, token = struct.unpack("<II", data)
+        if key[1]:
+            await self._gather([token])  # before anyone looks at it: a step needs it
         return int(token)
 
     def _reusable(self, ids: list[int]) -> int:
@@ -332,6 +356,11 @@ class Engine:
     def _write_chunk(self, position: int, ids: Sequence[int]) -> None:
         self.device.write(self._state, 0, struct.pack("<I", position))
         self.device.write(self._tokens, 0, array("I", ids).tobytes())
+
+    async def _gather(self, ids: Sequence[int]) -> None:
+        """Fetch the per-layer embeddings of the next pass, where they are not here."""
+        if self.loaded.rows is not None:
+            await self.loaded.rows.gather(self.device, ids)
 
     def _ops(self, label: str, n_tokens: int, trace: bool = False) -> Ops:
         return Ops(label, self.loaded.tuning, self._arena, self._state, n_tokens, trace)

@@ -7,12 +7,12 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pyodide_app import errors, weights
+from pyodide_app import errors, preflight, weights
 from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
 from pyodide_app.gguf.sources import ByteSource
-from pyodide_app.gpu.device import Device
+from pyodide_app.gpu.device import AdapterInfo, Device
 from pyodide_app.graph import rope, tuning
-from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.plan import Buffer, whole
 from pyodide_app.graph.tensors import ExpertSlots, Rope, Weight
 from pyodide_app.kv_cache import KV_BYTES
 from pyodide_app.models import gemma4
@@ -20,7 +20,6 @@ from pyodide_app.models.gemma4_config import ARCHITECTURE, Config, select_tensor
 from pyodide_app.tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 8192
-_ALIGNMENT = 256  # bytes; of a storage binding's offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,47 @@ class Loaded:
     tokenizer: Tokenizer | None  # None for a file without a vocabulary
     model: gemma4.Model
     tuning: tuning.Tuning
-    n_ctx: int
-    kv: str
     n_parameters: int
-    weight_bytes: int
+    fit: preflight.Fit  # what was said of it before it was loaded
+    rows: weights.HostRows | None  # of per-layer embeddings that stay in the file
     buffers: tuple[Buffer, ...]  # all that outlives a pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Header:
+    """What a file's header says: the model's sizes, and the tensors of a pass."""
+
+    file: GGUFFile
+    config: Config
+    chosen: dict[str, TensorInfo]
+
+
+async def fit(
+    sources: Sequence[ByteSource],
+    adapter: AdapterInfo,
+    *,
+    n_ctx: int | None = None,
+    kv: str = "f16",
+    memory: int | None = None,
+    host_embeddings: bool = False,
+    tune: tuning.Tuning | None = None,
+) -> tuple[Config, preflight.Fit]:
+    """Say from the header alone how a model would run on an adapter.
+
+    Raises what `load` raises before it reads weights.
+    """
+    tune = tune or tuning.choose(adapter.is_software)
+    header = await _read_header(sources)
+    return header.config, preflight.check(
+        header.config,
+        header.chosen,
+        adapter,
+        tune,
+        n_ctx=_context(header.config, n_ctx),
+        kv=_kv_type(kv),
+        memory=memory,
+        host_embeddings=host_embeddings,
+    )
 
 
 async def load(
@@ -53,52 +88,110 @@ async def load(
     *,
     n_ctx: int | None = None,
     kv: str = "f16",
+    memory: int | None = None,
+    host_embeddings: bool = False,
     tune: tuning.Tuning | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Loaded:
     """Read a GGUF and put its text model on the device.
 
-    `n_ctx` is the context in tokens; by default the model's own, up to 8192.
-    Raises EngineError's subclasses; what was allocated until then is freed.
+    `n_ctx` is the context in tokens; by default the model's own, up to 8192. `memory`
+    is how many bytes the device may hold, where that is known; per-layer embeddings
+    stay in the file if they do not fit, or with `host_embeddings` in any case.
+    Raises EngineError's subclasses, DeviceLimitError and DeviceMemoryError before
+    weights are read; what was allocated until then is freed.
     """
     progress(Progress("header", 0, 1))
-    file = await read_gguf(sources)
-    _check_architecture(file)
-    config = Config.from_file(file.metadata, file.tensors)
-    chosen = select_tensors(config, file.tensors)
-    n_ctx = _context(config, n_ctx)
-    if kv not in KV_BYTES:
-        raise errors.RequestError("kv type", found=kv, expected="f16 or f32")
-    progress(Progress("tokenizer", 0, 1))
-    tokenizer = _make_tokenizer(file, config)
+    header = await _read_header(sources)
     tune = tune or tuning.choose(device.info.is_software)
-    placed = {n: weights.place(info, device.info.limits) for n, info in chosen.items()}
-    buffers = [p.view.buffer for weight in placed.values() for p in weight.parts]
+    n_ctx, kv = _context(header.config, n_ctx), _kv_type(kv)
+
+    def check(host_embeddings: bool) -> preflight.Fit:
+        return preflight.check(
+            header.config,
+            header.chosen,
+            device.info,
+            tune,
+            n_ctx=n_ctx,
+            kv=kv,
+            memory=memory,
+            host_embeddings=host_embeddings,
+        )
+
+    fitted = check(host_embeddings)
+    progress(Progress("tokenizer", 0, 1))
+    tokenizer = _make_tokenizer(header.file, header.config)
     try:
+        return await _fill(device, tune, header, tokenizer, fitted, progress)
+    except errors.DeviceMemoryError:
+        smaller = check(True)
+        if smaller.mode == fitted.mode:
+            raise
+    return await _fill(device, tune, header, tokenizer, smaller, progress)
+
+
+async def _fill(
+    device: Device,
+    tune: tuning.Tuning,
+    header: _Header,
+    tokenizer: Tokenizer | None,
+    fitted: preflight.Fit,
+    progress: Callable[[Progress], None],
+) -> Loaded:
+    """Put the weights where they belong, and make all else that outlives a pass."""
+    file, config, chosen = header.file, header.config, dict(header.chosen)
+    limits, rows = device.info.limits, None
+    if fitted.mode == preflight.HOST_EMBEDDINGS:
+        table = chosen.pop(preflight.PER_LAYER_TABLE)
+        rows = weights.HostRows(table, tune.chunk, limits)
+    placed = {name: weights.place(info, limits) for name, info in chosen.items()}
+    buffers = [p.view.buffer for weight in placed.values() for p in weight.parts]
+    buffers += rows.buffers if rows else []
+    caches = gemma4.make_caches(config, fitted.kv, fitted.n_ctx, tune.chunk)
+    buffers += [b for cache in caches.values() for b in (cache.k, cache.v)]
+    try:
+        progress(Progress("weights", 0, sum(info.size for info in chosen.values())))
+        await _reserve(device, buffers)
         await _upload(device, tune, placed, chosen, progress)
+        if rows is not None:
+            rows.write_numbers(device)
+            placed[preflight.PER_LAYER_TABLE] = rows.weight
         model = gemma4.Model(
             config,
             placed,
-            gemma4.make_caches(config, kv, n_ctx, tune.chunk),
-            *await _make_ropes(device, file, config, n_ctx, buffers),
+            caches,
+            *await _make_ropes(device, file, config, fitted.n_ctx, buffers),
             _make_slots(device, config, buffers),
+            rows.numbers if rows else None,
         )
-        buffers += [b for cache in model.caches.values() for b in (cache.k, cache.v)]
-        _check_bindings(buffers, device)
     except BaseException:
         device.release(buffers)
         raise
+    n_parameters = sum(info.n_elements for info in file.tensors.values())
     return Loaded(
-        file,
-        tokenizer,
-        model,
-        tune,
-        n_ctx,
-        kv,
-        sum(info.n_elements for info in file.tensors.values()),
-        sum(info.size for info in chosen.values()),
-        tuple(buffers),
+        file, tokenizer, model, tune, n_parameters, fitted, rows, tuple(buffers)
     )
+
+
+async def _reserve(device: Device, buffers: Sequence[Buffer]) -> None:
+    """Have the device make all large buffers, before gigabytes are read for them."""
+    for buffer in buffers:
+        device.write(buffer, 0, bytes(4))
+    await device.settle()
+
+
+async def _read_header(sources: Sequence[ByteSource]) -> _Header:
+    """Read the header, and choose the tensors of a pass."""
+    file = await read_gguf(sources)
+    _check_architecture(file)
+    config = Config.from_file(file.metadata, file.tensors)
+    return _Header(file, config, select_tensors(config, file.tensors))
+
+
+def _kv_type(kv: str) -> str:
+    if kv not in KV_BYTES:
+        raise errors.RequestError("kv type", found=kv, expected="f16 or f32")
+    return kv
 
 
 def _check_architecture(file: GGUFFile) -> None:
@@ -137,19 +230,6 @@ def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
     return tokenizer
 
 
-def _check_bindings(buffers: Sequence[Buffer], device: Device) -> None:
-    """Refuse what no kernel could bind whole: a KV cache of too long a context."""
-    most = device.info.limits.max_binding_bytes
-    for buffer in buffers:
-        if buffer.size > most:
-            raise errors.DeviceLimitError(
-                f"buffer {buffer.label}",
-                found=f"{buffer.size} bytes",
-                expected=f"at most {most} bytes, the adapter's largest binding",
-                remedy="Choose a shorter context",
-            )
-
-
 async def _upload(
     device: Device,
     tune: tuning.Tuning,
@@ -159,7 +239,6 @@ async def _upload(
 ) -> None:
     total = sum(info.size for info in chosen.values())
     done = 0
-    progress(Progress("weights", 0, total))
 
     def on_bytes(n: int) -> None:
         nonlocal done
@@ -225,17 +304,10 @@ async def _global_factors(file: GGUFFile, config: Config, head_dim: int) -> list
 def _make_slots(
     device: Device, config: Config, buffers: list[Buffer]
 ) -> dict[int, ExpertSlots]:
-    """Return each layer's slot table: the identity, since every expert resides."""
-    routed = [layer.index for layer in config.layers if layer.has_experts]
-    if not routed:
-        return {}
-    size = 4 * config.n_experts
-    stride = -(-size // _ALIGNMENT) * _ALIGNMENT
-    buffer = Buffer("expert_slots", stride * len(routed))
-    buffers.append(buffer)
+    """Write each layer's slot table: the identity, since every expert resides."""
+    slots = gemma4.make_slots(config)
+    buffers += dict.fromkeys(slot.view.buffer for slot in slots.values())
     identity = array("I", range(config.n_experts)).tobytes()
-    device.write(buffer, 0, identity.ljust(stride, b"\0") * len(routed))
-    return {
-        layer: ExpertSlots(View(buffer, i * stride, size), config.n_experts)
-        for i, layer in enumerate(routed)
-    }
+    for slot in slots.values():
+        device.write(slot.view.buffer, slot.view.offset, identity)
+    return slots

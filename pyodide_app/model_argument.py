@@ -20,6 +20,8 @@ from pyodide_app.ollama import Store
 from pyodide_app.ollama_model import Entry, StoredModel
 from pyodide_app.ollama_native import open_store
 
+EMBEDDED = Path(__file__).resolve().parent.parent / "demo" / "lapidary-demo.gguf"
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -57,12 +59,15 @@ class Opened:
         return gemma4.is_large(file.metadata.get_int(key, 0), n_parameters, name)
 
 
-async def open_model(text: str) -> Opened:
+async def open_model(text: str | None) -> Opened:
     """Open the file of that path, all shards that it begins, or the model of that name.
 
+    None stands for the model that comes with a checkout of the project.
     Raises: SourceError for a missing file, RequestError for an unknown name, and what
     reading a store raises.
     """
+    if text is None:
+        text = str(EMBEDDED)
     if os.path.lexists(text) or looks_like_path(text):
         return Opened(list(open_files(Path(text))), None)
     try:

@@ -1,8 +1,11 @@
-"""Where each tensor lives on the GPU: whole, or split over bindings; and its upload."""
+"""Where each tensor lives: on the GPU, whole or split over bindings, or in its file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import gcd
 
 from pyodide_app import errors
@@ -103,3 +106,62 @@ async def _upload_split(
         await device.settle()
     finally:
         device.release([staging])
+
+
+class HostRows:
+    """A table that stays in its file; the host fetches the rows of a pass's tokens.
+
+    `weight` holds a row per token of a pass, which `numbers`, 0, 1, …, choose.
+    """
+
+    def __init__(self, info: TensorInfo, n_rows: int, limits: Limits) -> None:
+        """Describe the buffers for passes over up to `n_rows` tokens."""
+        self.info = info
+        self.weight = place(replace(info, dims=(info.dims[0], n_rows)), limits)
+        self.numbers = Buffer("gathered_rows", 4 * n_rows)
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """Return what this takes on the device."""
+        return [self.numbers, *(part.view.buffer for part in self.weight.parts)]
+
+    def write_numbers(self, device: Device) -> None:
+        """Write the row numbers, once."""
+        n_rows = self.weight.n_rows
+        device.write(self.numbers, 0, array("I", range(n_rows)).tobytes())
+
+    async def gather(self, device: Device, ids: Sequence[int]) -> None:
+        """Put the rows of tokens `ids` on the device, reading each of them once."""
+        size = self.info.row_bytes
+        starts = {i: self.info.offset + i * size for i in ids}
+        read = self.info.source.read
+        data = await asyncio.gather(*(read(at, at + size) for at in starts.values()))
+        rows = dict(zip(starts, data, strict=True))
+        for part in self.weight.parts:
+            wanted = ids[part.begin : part.begin + part.count]
+            if wanted:
+                self._write(device, part, b"".join(rows[i] for i in wanted))
+
+    def _write(self, device: Device, part: Part, raw: bytes) -> None:
+        """Write rows from the beginning of a part on, in the layout of their type."""
+        kind, view = self.info.type, part.view
+        if not kind.is_split:
+            device.write(view.buffer, 0, _padded(raw))
+            return
+        bodies, scales = split_planes(kind, raw)
+        device.write(view.buffer, 0, bodies)
+        n_blocks = view.size // kind.block_bytes
+        device.write(view.buffer, n_blocks * kind.body_bytes, _padded(scales))
+
+
+def split_planes(kind: GGMLType, raw: bytes) -> tuple[bytes, bytes]:
+    """Split blocks as shaders/repack.wgsl does: the bodies of all, and their scales."""
+    step, begin = kind.block_bytes, kind.scale_offset
+    end = begin + kind.scale_bytes
+    starts = range(0, len(raw), step)
+    bodies = (raw[at : at + begin] + raw[at + end : at + step] for at in starts)
+    return b"".join(bodies), b"".join(raw[at + begin : at + end] for at in starts)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

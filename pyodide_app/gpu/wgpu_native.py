@@ -162,9 +162,16 @@ class NativeDevice:
                     found=f"{buffer.size} bytes",
                     expected=f"at most {self.info.limits.max_buffer_bytes} bytes",
                 )
-            made = self._device.create_buffer(
-                label=buffer.label, size=buffer.size, usage=_USAGE
-            )
+            try:
+                made = self._device.create_buffer(
+                    label=buffer.label, size=buffer.size, usage=_USAGE
+                )
+            except wgpu.GPUOutOfMemoryError as error:
+                raise errors.DeviceMemoryError(
+                    f"the GPU has no memory left for {buffer.label}",
+                    found=f"{buffer.size} bytes wanted",
+                    remedy="Choose a shorter context or a smaller model",
+                ) from error
             self._buffers[buffer] = made
             self._count(objects=1)
         return made

@@ -506,7 +506,7 @@ class Ops(Recorder):
         )
         return out
 
-    # -- the end of a step, and the load -----------------------------------------
+    # -- the end of a step, the load, and the measure of a device ----------------
 
     def sample(
         self, logits: Tensor, tokens: Tensor, suppressed: Tensor, seen: Tensor
@@ -554,3 +554,15 @@ class Ops(Recorder):
             overrides={"WG": self.tuning.threads},
             label=weight.name,
         )
+
+    def copy(self, x: Tensor, n: int) -> Tensor:
+        """Copy the first n rows: [n_rows, 4] -> [n_rows, 4], the rest unwritten."""
+        y = Tensor(x.shape)
+        self._record(
+            "copy",
+            {"x": x, "y": y},
+            {"n": n},
+            fold(max(1, -(-n // self.tuning.threads))),
+            overrides={"WG": self.tuning.threads},
+        )
+        return y

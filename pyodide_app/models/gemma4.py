@@ -23,9 +23,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyodide_app.graph.ops import Ops
+from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.graph.tensors import ExpertSlots, Rope, Tensor, Weight
 from pyodide_app.kv_cache import LayerCache, make_layer
 from pyodide_app.models.gemma4_config import Config, Layer
+
+_VIEW_ALIGNMENT = 256  # bytes; of a storage binding's offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +41,9 @@ class Model:
     rope: Rope  # of the global layers
     rope_swa: Rope  # of the sliding layers
     slots: Mapping[int, ExpertSlots]  # by layer
+    # Where per-layer embeddings stay in the file: the numbers 0, 1, … of the rows that
+    # the host gathers, one per token of a pass.
+    gathered: Buffer | None = None
 
     def get(self, name: str, layer: int) -> Weight | None:
         """Return a layer's weight, or None where the file has none."""
@@ -64,6 +70,18 @@ def make_caches(
         )
         for layer in config.layers
         if layer.owns_cache
+    }
+
+
+def make_slots(config: Config) -> dict[int, ExpertSlots]:
+    """Describe each routed layer's slot table, all in one buffer."""
+    routed = [layer.index for layer in config.layers if layer.has_experts]
+    size = 4 * config.n_experts
+    stride = -(-size // _VIEW_ALIGNMENT) * _VIEW_ALIGNMENT
+    buffer = Buffer("expert_slots", stride * len(routed))
+    return {
+        layer: ExpertSlots(View(buffer, i * stride, size), config.n_experts)
+        for i, layer in enumerate(routed)
     }
 
 
@@ -102,6 +120,8 @@ def per_layer_inputs(
     config = model.config
     if not config.per_layer_dim:
         return None
+    if model.gathered is not None:
+        tokens = Tensor(tokens.shape, View(model.gathered, 0, tokens.size))
     embedded = ops.embed(tokens, model.weights["per_layer_token_embd.weight"], 1.0)
     projected = ops.linear(x, model.weights["per_layer_model_proj.weight"])
     inputs = ops.ple_combine(

@@ -176,3 +176,11 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2
+
+
+def test_inspect_says_what_it_takes_to_run_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = run(capsys, "inspect", MODEL, "--fit", "--context", "512")
+    assert "all on the GPU" in text and "512 tokens, f16" in text
+    assert "decodes at most" in text

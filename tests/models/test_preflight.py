@@ -1,0 +1,154 @@
+"""What is said before loading is what loading takes; a measure of this device."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pyodide_app import errors, loader
+from pyodide_app.engine import Engine
+from pyodide_app.gguf.sources import FileSource
+from pyodide_app.gpu.wgpu_native import NativeDevice
+from pyodide_app.graph import tuning
+from pyodide_app.graph.plan import Buffer
+from pyodide_app.measure import measure
+from tests import realshape
+from tests.golden_data import Case, committed_cases
+from tests.gpu import device
+from tests.models.native import greedy, opened
+
+
+@pytest.mark.parametrize("case", committed_cases(), ids=str)
+@pytest.mark.parametrize("kv", ["f16", "f32"])
+@pytest.mark.parametrize("host_embeddings", [False, True])
+def test_loading_takes_what_was_said(
+    case: Case, kv: str, host_embeddings: bool
+) -> None:
+    options = {"n_ctx": 300, "kv": kv, "host_embeddings": host_embeddings}
+    gpu = device()
+    with closing(FileSource(case.gguf)) as source:
+        _, fit = asyncio.run(loader.fit([source], gpu.info, **options))
+        before = set(gpu._buffers)
+        engine = asyncio.run(Engine.load([source], gpu, **options))
+        try:
+            made = [b for b in gpu._buffers if b not in before]
+            held = [b for b in made if not b.label.startswith("staging")]
+            plan, _ = engine.record(1, sample=True).finish()
+            scratch = sum(buffer.size for buffer in engine._arena.buffers)
+        finally:
+            engine.close()
+    assert engine.loaded.fit == fit
+    assert scratch == fit.scratch_bytes
+    assert len(plan.dispatches) == fit.n_dispatches
+    assert sum(buffer.size for buffer in held) == fit.total_bytes
+    expected = "host-embeddings" if host_embeddings and case.model == "ple" else None
+    assert fit.mode == (expected or "resident")
+
+
+def test_a_model_of_gigabytes_is_refused_unread() -> None:
+    layout = realshape.plan("31b", "Q8_0")
+
+    class Watched(realshape.HoleSource):
+        furthest = 0
+
+        async def read(self, begin: int, end: int) -> bytes:
+            self.furthest = max(self.furthest, end)
+            return await super().read(begin, end)
+
+    source, before = Watched(layout), set(device()._buffers)
+    with pytest.raises(errors.DeviceLimitError, match=r"34\.\d\d GB needed"):
+        asyncio.run(loader.load([source], device(), memory=24 << 30))
+    assert source.furthest < len(layout.header) + (4 << 20)  # read in large pieces
+    assert set(device()._buffers) == before
+
+
+class Crowded:
+    """A device that has room for no more than `room` bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._make = NativeDevice._buffer
+
+    def __call__(self, gpu: NativeDevice, buffer: Buffer) -> Any:
+        held = sum(b.size for b in gpu._buffers)
+        if buffer not in gpu._buffers and held + buffer.size > self.room:
+            raise errors.DeviceMemoryError("the GPU has no memory left")
+        return self._make(gpu, buffer)
+
+
+def crowd(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Leave room for `room` bytes beside what is there."""
+    held = sum(buffer.size for buffer in device()._buffers)
+    crowded = Crowded(held + room)
+    monkeypatch.setattr(
+        NativeDevice, "_buffer", lambda gpu, buffer: crowded(gpu, buffer)
+    )
+
+
+def test_a_device_that_fills_up_keeps_the_embeddings_in_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = next(case for case in committed_cases() if case.model == "ple")
+    with opened(case.gguf, n_ctx=300) as engine:
+        fit, expected = engine.loaded.fit, greedy(engine, case.ids("p20"), 4)
+    assert fit.mode == "resident"
+    crowd(monkeypatch, fit.weight_bytes + fit.kv_bytes - 1)
+    with opened(case.gguf, n_ctx=300) as engine:
+        monkeypatch.undo()
+        assert engine.loaded.fit.mode == "host-embeddings"
+        assert greedy(engine, case.ids("p20"), 4) == expected
+
+
+def test_a_device_that_fills_up_refuses_before_weights_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, uploaded = set(device()._buffers), device().counters["bytes_uploaded"]
+    crowd(monkeypatch, 1_000_000)
+    for case in committed_cases():
+        with (
+            pytest.raises(errors.DeviceMemoryError),
+            opened(case.gguf, n_ctx=300),
+        ):
+            pass
+    assert set(device()._buffers) == before
+    # Four bytes into each buffer that was made, of two attempts in one case.
+    assert device().counters["bytes_uploaded"] - uploaded < 4 * 4 * 150
+
+
+def test_what_was_allocated_is_freed_when_reading_fails() -> None:
+    class Failing(FileSource):
+        left = 8
+
+        async def read(self, begin: int, end: int) -> bytes:
+            self.left -= end - begin > 0
+            if not self.left:
+                raise errors.SourceError("the disk is gone")
+            return await super().read(begin, end)
+
+    before = set(device()._buffers)
+    with (
+        closing(Failing(committed_cases()[-1].gguf)) as source,
+        pytest.raises(errors.SourceError, match="the disk is gone"),
+    ):
+        asyncio.run(loader.load([source], device(), host_embeddings=True))
+    assert set(device()._buffers) == before
+
+
+def test_measures_this_device() -> None:
+    gpu, before = device(), set(device()._buffers)
+    tune = tuning.choose(gpu.info.is_software)
+    with closing(FileSource(committed_cases()[0].gguf)) as source:
+        measured = asyncio.run(measure(gpu, tune, source, seconds=0.4))
+        unread = asyncio.run(measure(gpu, tune, seconds=0.1))
+    # From a slow software adapter to the fastest memory there is; launches from the
+    # tenth of a microsecond to the millisecond.
+    assert 1e8 < measured.copy_bytes_per_second < 1e14
+    assert 1e-8 < measured.dispatch_seconds < 1e-2
+    assert 0 < measured.submit_seconds < 1
+    assert measured.read_bytes_per_second is not None
+    assert measured.read_bytes_per_second > 1e6
+    assert unread.read_bytes_per_second is None
+    assert set(gpu._buffers) == before
