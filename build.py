@@ -60,7 +60,7 @@ CHECKS = [
 ]
 TESTS = [
     Phase(name, ["pytest", f"tests/{name}"])
-    for name in ("app", "oracle", "shaders", "models", "web")
+    for name in ("app", "oracle", "shaders", "models", "demo", "web")
 ]
 
 

@@ -6,30 +6,52 @@ The types of the messages are described in web/worker.js.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
-from js import Object, postMessage
-from pyodide.ffi import to_js
+from js import AbortController, File, Object, fetch, postMessage
+from pyodide.ffi import JsException, to_js
 
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.engine import Engine, Event, Finished
-from pyodide_app.errors import DeviceLostError, EngineError, RequestError
+from pyodide_app.errors import (
+    DeviceLostError,
+    EngineError,
+    RequestError,
+    SourceError,
+)
+from pyodide_app.gguf.directories import (
+    Directory,
+    Kind,
+    MappedDirectory,
+    OpenFile,
+    check_component,
+)
 from pyodide_app.gguf.sources_js import BlobSource, UrlSource
 from pyodide_app.gpu.webgpu_js import WebGPUDevice, open_device
 from pyodide_app.loader import Progress
+from pyodide_app.ollama import Store
 from pyodide_app.sampling import SamplingOptions
 
 _RUNTIME = 0  # the id of messages that answer no request
 _STAGES = {
+    "fetch": "Fetching the model",
     "header": "Reading the header",
     "tokenizer": "Preparing the tokenizer",
     "weights": "Reading the weights",
     "pipelines": "Compiling the shaders",
 }
+_WHOLE = 32 << 20  # bytes; a file up to this size is fetched in one piece
+_NOT_THERE = ("NotFoundError", "TypeMismatchError")  # of entries of a folder
 _LOAD_AGAIN = "Load the model again; if that does not help, reload the page."
+
+
+Request = Coroutine[Any, Any, dict[str, Any]]
+Source = BlobSource | UrlSource
+Tell = Callable[[int, int], None]  # how many bytes of how many
 
 
 class Worker:
@@ -38,10 +60,9 @@ class Worker:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self._device: WebGPUDevice | None = None
-        self._sources: list[BlobSource | UrlSource] = []
+        self._sources: Sequence[OpenFile] = ()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generating = _RUNTIME
-        self._stopped: set[int] = set()
         self._turn = asyncio.Lock()
 
     def handle(self, message: Any) -> None:
@@ -51,40 +72,37 @@ class Worker:
             self._stop(number)
         elif kind == "load":
             self._start(number, self._load(number, message))
+        elif kind == "list":
+            self._start(number, list_models(message), in_turn=False)
         elif kind == "generate":
             self._start(number, self._generate(number, message.to_py()))
         else:
             post_error(number, RequestError("unknown message", found=kind))
 
-    def _start(self, number: int, request: Coroutine[Any, Any, dict[str, Any]]) -> None:
-        task = asyncio.ensure_future(self._serve(number, request))
+    def _start(self, number: int, request: Request, in_turn: bool = True) -> None:
+        task = asyncio.ensure_future(self._serve(number, request, in_turn))
         self._tasks[number] = task
-        task.add_done_callback(lambda _: self._forget(number))
+        task.add_done_callback(lambda _: self._end(number, request))
 
-    def _forget(self, number: int) -> None:
-        del self._tasks[number]
-        self._stopped.discard(number)
+    def _end(self, number: int, request: Request) -> None:
+        """Forget a request; one that was taken back may not even have begun."""
+        task = self._tasks.pop(number)
+        if task.cancelled():
+            request.close()
+            post(number, "done", reason="stopped")
 
     def _stop(self, number: int) -> None:
         """End a request; a load is taken back, a reply ends after its token."""
         if number == self._generating and self.engine is not None:
             self.engine.stop()
         elif number in self._tasks:
-            self._stopped.add(number)
             self._tasks[number].cancel()
 
-    async def _serve(
-        self, number: int, request: Coroutine[Any, Any, dict[str, Any]]
-    ) -> None:
+    async def _serve(self, number: int, request: Request, in_turn: bool) -> None:
         """Serve one request when its turn comes; it ends in `done` or `error`."""
         try:
-            async with self._turn:
+            async with self._turn if in_turn else contextlib.nullcontext():
                 done = await request
-        except asyncio.CancelledError:
-            request.close()
-            if number not in self._stopped:
-                raise
-            post(number, "done", reason="stopped")
         except Exception as error:
             post_error(number, error, kept=self.engine is not None)
         else:
@@ -93,7 +111,9 @@ class Worker:
     async def _load(self, number: int, message: Any) -> dict[str, Any]:
         """Load a model; the one before stays until the new file has proven sound."""
         options = message.options.to_py() if message.options else {}
-        sources = await open_sources(message)
+        sources = await open_sources(
+            message, lambda done, total: self._tell(number, "fetch", done, total)
+        )
         try:
             if self._device is None:
                 self._device = await open_device(on_lost=tell_lost)
@@ -113,14 +133,11 @@ class Worker:
     def _progress(self, number: int, progress: Progress) -> None:
         if progress.stage == "weights":
             self._unload()
-        post(
-            number,
-            "progress",
-            stage=progress.stage,
-            done=progress.done,
-            total=progress.total,
-            text=_STAGES.get(progress.stage, progress.stage),
-        )
+        self._tell(number, progress.stage, progress.done, progress.total)
+
+    def _tell(self, number: int, stage: str, done: int, total: int) -> None:
+        text = _STAGES.get(stage, stage)
+        post(number, "progress", stage=stage, done=done, total=total, text=text)
 
     def _unload(self) -> None:
         """Free the model before, if there is one, to make room."""
@@ -128,7 +145,7 @@ class Worker:
             self.engine.close()
             self.engine = None
             close_all(self._sources)
-            self._sources = []
+            self._sources = ()
 
     async def _generate(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         """Answer a conversation, token by token."""
@@ -142,26 +159,150 @@ class Worker:
             max_tokens=message.get("max_tokens"),
         )
         self._generating = number
+        done: dict[str, Any] = {}
         try:
+            # To the very end: until then the engine takes no other request.
             async for event in events:
                 if isinstance(event, Finished):
-                    return finished(event)
-                post_event(number, event)
+                    done = finished(event)
+                else:
+                    post_event(number, event)
         finally:
             self._generating = _RUNTIME
-        raise AssertionError("a reply that never ends in Finished")
+        return done
 
 
-async def open_sources(message: Any) -> list[BlobSource | UrlSource]:
+async def open_sources(message: Any, tell: Tell) -> Sequence[OpenFile]:
     """Return the byte sources that a load message names."""
-    if message.files:
-        return [BlobSource(file) for file in message.files]
-    if message.url:
-        return [await UrlSource.open(str(message.url))]
-    raise RequestError("nothing to load", expected="files or a URL")
+    if files := getattr(message, "files", None):
+        return [BlobSource(file) for file in files]
+    if urls := getattr(message, "urls", None):
+        return [await open_url(str(url), tell) for url in urls]
+    if folder := getattr(message, "folder", None):
+        store = await Store.find(open_folder(folder))
+        model = await store.resolve(str(message.model))
+        return await store.open_all(model.weights)
+    raise RequestError("nothing to load", expected="files, URLs or a folder's model")
 
 
-def close_all(sources: list[BlobSource | UrlSource]) -> None:
+async def list_models(message: Any) -> dict[str, Any]:
+    """Return the models of the store in a folder, as the local server lists its own."""
+    store = await Store.find(open_folder(message.folder))
+    return {"store": store.describe(await store.entries())}
+
+
+def open_folder(folder: Any) -> Directory:
+    """Return a folder that a person chose: a handle, or files with their paths."""
+    if handle := getattr(folder, "handle", None):
+        return HandleDirectory(handle)
+    paths = [str(path) for path in folder.paths]
+    return MappedDirectory(Files(dict(zip(paths, folder.files, strict=True))))
+
+
+class Files(Mapping[str, OpenFile]):
+    """Chosen files by relative path; each is opened whenever it is asked for."""
+
+    def __init__(self, files: Mapping[str, Any]) -> None:
+        self._files = files
+
+    def __getitem__(self, path: str) -> OpenFile:
+        return BlobSource(self._files[path])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+class HandleDirectory:
+    """A folder of the browser's File System API: a FileSystemDirectoryHandle."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    @property
+    def name(self) -> str:
+        """Return the folder's own name; its path is hidden from pages."""
+        return str(self._handle.name)
+
+    async def entries(self) -> Mapping[str, Kind]:
+        """Return the names in it."""
+        found: dict[str, Kind] = {}
+        listing = self._handle.entries()
+        try:
+            while not (item := await listing.next()).done:
+                name, handle = item.value
+                found[str(name)] = "file" if handle.kind == "file" else "directory"
+        except JsException as error:
+            raise self._unreadable(error) from error
+        return found
+
+    async def directory(self, name: str) -> HandleDirectory | None:
+        """Return a folder in it, None if there is none of that name."""
+        handle = await self._entry("getDirectoryHandle", name)
+        return None if handle is None else HandleDirectory(handle)
+
+    async def open(self, name: str) -> BlobSource | None:
+        """Open a file in it, None if there is none of that name."""
+        handle = await self._entry("getFileHandle", name)
+        return None if handle is None else BlobSource(await handle.getFile())
+
+    async def _entry(self, method: str, name: str) -> Any:
+        check_component(name)
+        try:
+            return await getattr(self._handle, method)(name)
+        except JsException as error:
+            if error.name in _NOT_THERE:
+                return None
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Any) -> SourceError:
+        return SourceError(
+            f"cannot read the folder {self.name}",
+            found=str(error.message),
+            remedy="Open the folder again.",
+        )
+
+
+async def open_url(url: str, tell: Tell) -> Source:
+    """Fetch a small file whole, for a request per tensor takes longer; else by range.
+
+    It also lets a server without ranges serve a small model.
+    """
+    abort = AbortController.new()
+    options = to_js({"signal": abort.signal}, dict_converter=Object.fromEntries)
+    try:
+        response = await fetch(url, options)
+        size = int(response.headers.get("Content-Length") or 0)
+        if response.ok and 0 < size <= _WHOLE:
+            parts = await read_parts(response, size, tell)
+            return BlobSource(File.new(to_js(parts), url.rpartition("/")[2]))
+    except JsException as error:
+        raise SourceError(
+            f"cannot read {url}",
+            found=str(error),
+            remedy="Check the network, then load the model again.",
+        ) from error
+    finally:
+        abort.abort()
+    return await UrlSource.open(url)
+
+
+async def read_parts(response: Any, size: int, tell: Tell) -> list[Any]:
+    """Return the body of a response in pieces, as JavaScript arrays."""
+    reader = response.body.getReader()
+    parts: list[Any] = []
+    n_bytes = 0
+    tell(0, size)
+    while not (piece := await reader.read()).done:
+        parts.append(piece.value)
+        n_bytes += piece.value.length
+        tell(n_bytes, size)
+    return parts
+
+
+def close_all(sources: Sequence[OpenFile]) -> None:
     """Give back what the sources hold."""
     for source in sources:
         source.close()

@@ -10,12 +10,13 @@
 // shapes     logits: [n_vocab] f32;  suppressed, seen: [ceil(n_vocab / 32)] u32, a bit per
 //            token;  tokens: [>= 1] u32;  n_vocab <= 2^18
 // bindings   0 params, 1 logits, 2 suppressed, 3 seen, 4 tokens, 5 state
-// overrides  WG: threads per workgroup, 64 to 256
+// overrides  WG: threads per workgroup, 64 to 256;  LIST: room for candidates, a multiple
+//            of WG
 // dispatch   (1, 1, 1): one workgroup
 // oracle     pyodide_app.sampling.choose
 // tolerance  rtol=0 atol=0
 // notes      With top-k two passes over the vocabulary. The first keeps the maximum of
-//            each of 1024 classes of ids; the k-th largest of these bounds the k-th
+//            each of LIST classes of ids; the k-th largest of these bounds the k-th
 //            largest logit from below, so few tokens pass it. The second lists them in
 //            workgroup memory, where the rest happens. Without top-k, or should the list
 //            overflow (thousands of equal logits), each step reads all logits again.
@@ -23,6 +24,7 @@
 //            alone. llvmpipe ends all loops of a thread after 65,535 turns in all: of
 //            the 11 passes at most, each takes n_vocab / WG turns.
 override WG: u32 = 64u;
+override LIST: u32 = 1024u;
 
 struct Params {
   n_vocab: u32,
@@ -41,7 +43,6 @@ struct Params {
 //#include "common/order.wgsl"
 //#include "common/random.wgsl"
 
-const LIST: u32 = 1024u;
 const DRAW: u32 = 1u;   // flags of the steps to take
 const TOP_K: u32 = 2u;
 const TOP_P: u32 = 4u;

@@ -17,6 +17,7 @@ from tools import environment
 from tools.environment import CACHE, NODE_MODULES, ROOT, WEB, digest
 
 DIST = ROOT / "dist"
+DEMO = ROOT / "demo/lapidary-demo.gguf"  # its card lies beside it, as Markdown
 PYODIDE = Path("vendor/pyodide")
 
 # What the page loads from npm packages, and where it finds it in dist/.
@@ -60,22 +61,24 @@ def bundle() -> Path:
 def input_key() -> str:
     """Return a digest that changes whenever `dist/` would."""
     files = [*page_files(), *driver_files().values(), environment.PACKAGE_LOCK]
-    files += [*BYTE_COMPILE, Path(__file__)]
+    files += [*BYTE_COMPILE, Path(__file__), *model_files(DEMO).values()]
     names = [str(path.relative_to(ROOT)).encode() for path in files]
     return digest(*names, *(path.read_bytes() for path in files))
 
 
-def fill(folder: Path) -> None:
-    """Write all of the bundle into a new folder."""
+def fill(folder: Path, model: Path = DEMO) -> None:
+    """Write all of the bundle into a new folder; without a model if there is none."""
     for path in page_files():
         copy(path, folder / path.relative_to(WEB))
+    for name, path in model_files(model).items():
+        copy(path, folder / name)
     for source, target in VENDORED.items():
         copy(NODE_MODULES / source, folder / target)
     stdlib = compiled(STDLIB, "stdlib", "/lib/python314.zip/")
     copy(stdlib, folder / PYODIDE / "python_stdlib.zip")
     wheel = write_wheel(folder / PYODIDE)
     write_lock(wheel)
-    write_manifest(folder)
+    write_manifest(folder, describe_model(model))
 
 
 def page_files() -> list[Path]:
@@ -92,6 +95,25 @@ def driver_files() -> dict[str, Path]:
     for path in (ROOT / "shaders").rglob("*.wgsl"):
         files[f"pyodide_app/{path.relative_to(ROOT).as_posix()}"] = path
     return {name: files[name] for name in sorted(files) if name not in NOT_IN_A_BROWSER}
+
+
+def model_files(model: Path) -> dict[str, Path]:
+    """Return what there is of the model and its card, by name in the bundle."""
+    card = model.with_name("CARD.md")
+    # As plain text: that is how every host serves it.
+    files = {f"models/{model.name}": model, f"models/{model.stem}.txt": card}
+    return {
+        name: path for name, path in files.items() if model.exists() and path.exists()
+    }
+
+
+def describe_model(model: Path) -> dict[str, object] | None:
+    """Return what the page must know of the model to load it, if there is one."""
+    if not model.exists():
+        return None
+    url, *card = model_files(model)
+    size = model.stat().st_size
+    return {"url": url, "size": size, "card": card[0] if card else None}
 
 
 # Bytecode
@@ -188,11 +210,12 @@ def write_lock(wheel: Path) -> None:
 # Files
 
 
-def write_manifest(folder: Path) -> None:
-    """Write `manifest.json`: the SHA-256 of every file, and of every shader."""
+def write_manifest(folder: Path, model: dict[str, object] | None) -> None:
+    """Write `manifest.json`: the model, and the SHA-256 of each file and shader."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "version": version(),
+        "model": model,
         "files": {p.relative_to(folder).as_posix(): sha256(p) for p in paths},
         "shaders": {
             name.removeprefix("pyodide_app/shaders/"): sha256(path)

@@ -1,25 +1,36 @@
 /** The page: its states, and what leads from one to the next. */
 
 import { createChat } from './chat.js';
+import { createDemo, findDemo } from './demo.js';
 import { createEngine } from './engine_client.js';
 import { showInfo } from './info.js';
-import { createProgress, modelName, watchFiles } from './load.js';
+import { createProgress, describe, fileSource, watchFiles } from './load.js';
+import { createOllama } from './ollama.js';
 import { capabilityCard, checkFiles, errorCard, isFatal, missingWebGPU } from './problems.js';
 import { createScroller } from './scroller.js';
 import { createSettings } from './settings.js';
-
-const find = (id) => document.getElementById(id);
-const prompt = find('prompt');
-const finePointer = matchMedia('(pointer: fine)');
+import { find, finePointer, prompt, showState } from './view.js';
 
 const engine = createEngine({ onRuntime: () => {}, onCrash: (error) => lose(error) });
 const settings = createSettings(find('settings'), refresh);
-const progress = createProgress(document);
+const progress = createProgress({
+  bar: find('loading-bar'), stage: find('loading-stage'), figures: find('loading-bytes'),
+});
+const quietProgress = createProgress({
+  bar: find('preparing-bar'), stage: find('preparing-stage'), figures: find('preparing-bytes'),
+});
+const demo = createDemo({ example: tryExample, load: () => reloadAndGoOn(demoSource) });
+const ollama = createOllama({
+  model: load,
+  list: (folder) => engine.list(folder).result,
+  problem: (error) => showProblem(error),
+});
 const scroller = createScroller(find('scroller'), find('jump'), () => !find('conversation').hidden);
 const chat = createChat({
   engine,
   list: find('messages'),
   options: () => ({
+    opening: model?.opening ?? [],
     think: settings.values.think,
     sampling: settings.sampling(),
     max_tokens: settings.values.max_tokens,
@@ -29,118 +40,132 @@ const chat = createChat({
   actions: actionsAfter,
 });
 
-/** The files last loaded, so that they can be loaded again. */
-let files = [];
+/** @typedef {import('./load.js').Source} Source */
+
+/** @type {Source|null} the demonstration model, where the bundle holds one */
+let demoSource = null;
+/** @type {Source|null} the model last loaded, so that it can be loaded again */
+let model = null;
 /** What the engine said of the model it holds; null when it holds none. */
 let info = null;
 /** The context setting that the model was loaded with. */
 let loadedContext = null;
-/** Counts loads, so that what a cancelled one still says is not heard. */
-let loadNumber = 0;
-let loading = false;
+/** @type {{source: Source, id: number, end: Promise<void>}|null} the load under way */
+let loading = null;
+/** Counts conversations, so that what waits in an old one is not said in a new one. */
+let conversation = 0;
+/** Whether the ways to another model are shown next to the one that is loaded. */
+let choosing = false;
 let blocked = '';
 
 function state() {
-  if (loading) return 'loading';
+  if (loading) return loading.source === demoSource ? 'preparing' : 'loading';
   if (!info) return 'empty';
   return chat.isBusy() ? 'generating' : 'ready';
 }
 
-/** Show the state: every element that depends on it is set here and nowhere else. */
 function refresh() {
-  const now = state();
-  const talked = !chat.isEmpty();
-  document.body.dataset.state = now;
-  find('welcome').hidden = now !== 'empty';
-  find('welcome').classList.toggle('below', talked);
-  find('loading').hidden = now !== 'loading';
-  find('ready').hidden = now !== 'ready' || talked;
-  find('conversation').hidden = now === 'loading' || !talked;
-  find('model-chip').hidden = !info;
-  find('new-chat').hidden = !talked || now === 'loading';
-  find('context-pending').hidden = !info || settings.values.n_ctx === loadedContext;
-  refreshComposer(now);
+  const demoLoaded = info !== null && model === demoSource;
+  showState({
+    now: state(),
+    canSend: canSend(),
+    isEmpty: chat.isEmpty(),
+    isUnanswered: chat.isUnanswered(),
+    hasModel: info !== null,
+    demoLoaded,
+    choosing,
+    contextPending: info !== null && settings.values.n_ctx !== loadedContext,
+    think: settings.values.think,
+    blocked,
+  });
+  demo.show(state(), demoLoaded ? info.name : '');
 }
 
-function refreshComposer(now) {
-  const usable = now === 'ready' || now === 'generating';
-  prompt.disabled = !usable;
-  prompt.placeholder = usable ? 'Message' : hint(now);
-  find('think').disabled = !usable;
-  find('think').setAttribute('aria-pressed', String(settings.values.think));
-  find('send').disabled = now !== 'ready' || !prompt.value.trim();
-  find('composer-hint').textContent = hint(now);
-  fitPrompt();
-  const stop = find('stop');
-  const hadFocus = document.activeElement === stop || document.activeElement === find('send');
-  stop.hidden = now !== 'generating';
-  find('send').hidden = now === 'generating';
-  if (hadFocus && usable) prompt.focus();
+/** Say whether a message can be sent; while the model loads, one may wait for it. */
+function canSend() {
+  return state() === 'ready' || (state() === 'preparing' && !chat.isUnanswered());
 }
 
-function hint(now) {
-  if (now === 'loading') return 'You can write as soon as the model is loaded.';
-  const choose = chat.isEmpty() ? 'Choose a model file to start.' : 'Load a model to go on.';
-  if (now === 'empty') return blocked || choose;
-  if (!finePointer.matches) return '';
-  return now === 'generating' ? 'Esc stops' : 'Enter sends, Shift+Enter starts a new line';
+/** @param {File[]} files */
+function loadFiles(files) {
+  const problem = checkFiles(files);
+  if (problem) showProblem(problem);
+  else load(fileSource(files));
 }
 
-async function load(chosen) {
-  const problem = checkFiles(chosen);
-  if (problem) return showProblem(problem);
-  const same = chosen === files;
-  if (loading) engine.restart();
+/** @param {Source} source */
+function load(source) {
+  supersede();
   chat.stop();
-  loadNumber += 1;
-  const number = loadNumber;
-  loading = true;
+  const quiet = source === demoSource;
+  const bar = quiet ? quietProgress : progress;
   find('notices').replaceChildren();
   closeSheets();
-  progress.start(chosen);
-  refresh();
-  find('loading-title').focus();
+  settings.use(source.profile);
+  bar.start();
   const { n_ctx } = settings.values;
-  const { result } = engine.load(chosen, n_ctx ? { n_ctx } : {}, { onProgress: progress.show });
-  const outcome = await result.catch((error) => error);
-  if (number !== loadNumber) return;
-  loading = false;
-  if (outcome.kind === 'error') return failLoad(chosen, outcome);
-  if (!same) chat.clear();
-  finishLoad(chosen, outcome.info, n_ctx);
+  const options = n_ctx ? { n_ctx } : {};
+  const { id, result } = engine.load(source, options, { onProgress: bar.show });
+  loading = { source, id, end: null };
+  loading.end = finish(loading, result, n_ctx);
+  choosing = false;
+  refresh();
+  if (quiet) return loading.end;
+  find('loading-file').textContent = describe(source);
+  find('loading-title').focus();
+  return loading.end;
 }
 
-function finishLoad(chosen, newInfo, n_ctx) {
-  files = chosen;
+/** Take back the load under way: what it still says is not heard. */
+function supersede() {
+  if (!loading) return;
+  // The demonstration model's can be stopped at any point, and the runtime goes on.
+  if (loading.source === demoSource) engine.stop(loading.id);
+  else engine.restart();
+  loading = null;
+}
+
+async function finish(mine, result, n_ctx) {
+  const outcome = await result.catch((error) => error);
+  if (mine !== loading) return;
+  loading = null;
+  const { source } = mine;
+  if (outcome.kind === 'error') failLoad(source, outcome);
+  else finishLoad(source, outcome.info, n_ctx);
+}
+
+function finishLoad(source, newInfo, n_ctx) {
+  // A message may have waited for the demonstration model.
+  if (source !== model && (model || source !== demoSource)) clearChat();
+  model = source;
   info = newInfo;
   loadedContext = n_ctx;
-  const name = info.name || modelName(files);
+  const name = info.name || source.name;
   find('model-name').textContent = name;
   find('ready-text').textContent = `${name} is loaded. What is said here stays on this machine.`;
   refresh();
   announce(`${name} is loaded.`);
-  if (finePointer.matches) prompt.focus();
+  if (finePointer.matches && source !== demoSource) prompt.focus();
 }
 
 /** Load the same model again and answer what was left unanswered. */
-async function reloadAndGoOn() {
-  await load(files);
+async function reloadAndGoOn(source) {
+  await load(source);
   if (state() === 'ready' && chat.isUnanswered()) chat.answer();
 }
 
 /** A load that failed: unless the engine kept the model it had, there is none now. */
-function failLoad(chosen, error) {
+function failLoad(source, error) {
   if (!error.kept) info = null;
   if (isFatal(error)) engine.restart();
+  if (info) settings.use(model.profile);
   refresh();
-  showProblem(error, { reload: () => load(chosen) });
+  showProblem(error, { reload: () => reloadAndGoOn(source) });
 }
 
 function cancelLoad() {
-  loadNumber += 1;
-  loading = false;
+  supersede();
   info = null;
-  engine.restart();
   refresh();
   announce('Loading was cancelled.');
   find('file').focus();
@@ -161,7 +186,7 @@ function actionsAfter(error) {
   }
   refresh();
   return {
-    ...(files.length ? { reload: reloadAndGoOn } : {}),
+    ...(model ? { reload: () => reloadAndGoOn(model) } : {}),
     ...(info ? { newChat } : {}),
     settings: () => find('settings').showModal(),
     choose: () => find('file').click(),
@@ -178,8 +203,14 @@ function showProblem(error, actions = {}) {
   scroller.toEnd();
 }
 
-function newChat() {
+function clearChat() {
+  conversation += 1;
   chat.clear();
+}
+
+function newChat() {
+  clearChat();
+  choosing = false;
   find('notices').replaceChildren();
   refresh();
   prompt.focus();
@@ -188,16 +219,43 @@ function newChat() {
 
 function send() {
   const text = prompt.value.trim();
-  if (!text || state() !== 'ready') return;
+  if (!text || !canSend()) return;
   prompt.value = '';
+  converse([text]);
+}
+
+/** Say these one after the other, each when the reply to the one before has ended. */
+async function converse(texts) {
+  const mine = conversation;
+  choosing = false;
   find('notices').replaceChildren();
-  scroller.toEnd();
-  chat.send(text);
-  refresh();
+  for (const text of texts) {
+    chat.say(text);
+    refresh();
+    scroller.toEnd();
+    await loading?.end;
+    if (mine !== conversation || state() !== 'ready') return;
+    if (await chat.answer() !== 'stop' || mine !== conversation) return;
+  }
+}
+
+/** An example says its first turn; the composer takes over from there. */
+function tryExample(turns) {
+  converse(turns);
+  if (finePointer.matches) prompt.focus();
+  else find('scroller').focus({ preventScroll: true });
 }
 
 function announce(text) {
   find('announcer').textContent = text;
+}
+
+function chooseAnother() {
+  closeSheets();
+  choosing = true;
+  refresh();
+  scroller.toEnd();
+  find('file').focus();
 }
 
 function closeSheets() {
@@ -211,13 +269,6 @@ function onPromptKey(event) {
   send();
 }
 
-/** Grow with the text, where the style sheet alone cannot do it. */
-function fitPrompt() {
-  if (CSS.supports('field-sizing', 'content')) return;
-  prompt.style.height = 'auto';
-  prompt.style.height = `${prompt.scrollHeight}px`;
-}
-
 function onKey(event) {
   const sheetOpen = document.querySelector('dialog[open]');
   if (event.key === 'Escape' && !sheetOpen && chat.isBusy()) {
@@ -228,7 +279,7 @@ function onKey(event) {
 
 function wire() {
   const on = (id, type, listener) => find(id).addEventListener(type, listener);
-  watchFiles(find('file'), find('veil'), load);
+  watchFiles(find('file'), find('veil'), loadFiles);
   on('composer', 'submit', (event) => { event.preventDefault(); send(); });
   on('prompt', 'keydown', onPromptKey);
   on('prompt', 'input', refresh);
@@ -237,10 +288,11 @@ function wire() {
   on('new-chat', 'click', newChat);
   on('cancel-load', 'click', cancelLoad);
   on('open-settings', 'click', () => find('settings').showModal());
-  on('apply-context', 'click', () => load(files));
-  on('change-model', 'click', () => { closeSheets(); find('file').click(); });
+  on('apply-context', 'click', () => load(model));
+  on('change-model', 'click', chooseAnother);
   on('model-chip', 'click', () => {
-    showInfo(find('info-rows'), info, files);
+    showInfo(find('info-rows'), info, model);
+    demo.showAbout(model);
     find('info').showModal();
   });
   for (const sheet of document.querySelectorAll('dialog')) {
@@ -254,13 +306,27 @@ async function start() {
   wire();
   refresh();
   engine.start();
-  const missing = await missingWebGPU();
-  if (!missing) return;
+  const [missing, found] = await Promise.all([missingWebGPU(), findDemo()]);
+  if (missing) refuse(missing);
+  else if (found) offerDemo(found);
+  if (!missing) ollama.start();
+}
+
+function refuse(missing) {
   blocked = 'WebGPU is needed to run a model.';
   find('capability').replaceChildren(capabilityCard(missing));
   document.body.classList.add('no-webgpu');
   find('file').disabled = true;
   refresh();
+}
+
+/** Load the demonstration model at once, unless a person was quicker. */
+function offerDemo(found) {
+  demoSource = found;
+  demo.offer(found);
+  if (loading || info) return refresh();
+  load(found);
+  if (finePointer.matches && document.activeElement === document.body) prompt.focus();
 }
 
 start();

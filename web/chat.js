@@ -9,7 +9,8 @@ import { createReply, userMessage } from './reply.js';
  * @param {object} parts
  * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
  * @param {HTMLElement} parts.list where messages are shown
- * @param {() => object} parts.options think, sampling and max_tokens for the next reply
+ * @param {() => object} parts.options think, sampling and max_tokens for the next reply,
+ *   and `opening`, the messages that come before the conversation
  * @param {(busy: boolean) => void} parts.onBusy
  * @param {(text: string) => void} parts.announce
  * @param {(error: object) => Record<string, () => void>} parts.actions for an error card
@@ -18,26 +19,31 @@ export function createChat({ engine, list, options, onBusy, announce, actions })
   let messages = [];
   let current = null;
 
-  function send(text) {
+  function say(text) {
     messages.push({ role: 'user', content: text });
     list.append(userMessage(text));
-    return answer();
   }
 
+  /** Let the model answer what was said last; gives why its reply ended. */
   async function answer() {
     const conversation = messages;
     const reply = createReply();
     list.append(reply.element);
-    const { id, result } = engine.generate({ messages, tools: [], ...options() }, {
+    const { opening, ...request } = options();
+    const all = [...opening, ...messages];
+    const { id, result } = engine.generate({ messages: all, tools: [], ...request }, {
       onToken: reply.push,
       onProgress: reply.progress,
     });
     current = id;
     onBusy(true);
     try {
-      keep(conversation, reply, await result);
+      const done = await result;
+      keep(conversation, reply, done);
+      return done.reason;
     } catch (error) {
       fail(conversation, reply, error);
+      return 'failed';
     } finally {
       if (current === id) {
         current = null;
@@ -74,7 +80,7 @@ export function createChat({ engine, list, options, onBusy, announce, actions })
   }
 
   return {
-    send,
+    say,
     answer,
     stop,
     clear,

@@ -68,7 +68,9 @@ export function createEngine(on) {
   return {
     start,
     restart,
-    load: (files, options, handlers) => send('load', { files, options }, handlers),
+    load: ({ files, urls, folder, model }, options, handlers) =>
+      send('load', { files, urls, folder, model, options }, handlers),
+    list: (folder) => send('list', { folder }, {}),
     generate: (request, handlers) => send('generate', request, handlers),
     stop: (id) => worker?.postMessage({ id, kind: 'stop' }),
   };

@@ -29,12 +29,10 @@ const ROWS = {
  *
  * @param {HTMLElement} list a `dl`
  * @param {Record<string, unknown>} info `Engine.info`
- * @param {File[]} files
+ * @param {import('./load.js').Source} source
  */
-export function showInfo(list, info, files) {
-  const size = files.reduce((sum, file) => sum + file.size, 0);
-  const file = files.length > 1 ? `${files.length} parts` : files[0]?.name;
-  const rows = [row('File', `${file}, ${bytes(size)}`)];
+export function showInfo(list, info, source) {
+  const rows = [row('File', `${source.file}, ${bytes(source.size)}`)];
   const known = Object.keys(ROWS).filter((key) => shown(info[key]));
   const other = Object.keys(info).filter((key) => !(key in ROWS) && shown(info[key]));
   for (const key of known) rows.push(row(ROWS[key][0], ROWS[key][1](info[key])));

@@ -1,6 +1,7 @@
 /** Choosing or dropping a model, and showing how its loading goes. */
 
 import { bytes, duration } from './format.js';
+import { OWN_FILES } from './settings.js';
 
 /**
  * Call `onFiles` with what a person chooses in the file dialog or drops anywhere.
@@ -37,8 +38,50 @@ export function watchFiles(input, veil, onFiles) {
   }));
 }
 
+/**
+ * A model that can be loaded: chosen files, URLs, or one of a folder's.
+ *
+ * @typedef {object} Source
+ * @property {string} name
+ * @property {number} size in bytes
+ * @property {string} file the file's name, or how many parts there are
+ * @property {File[]} [files]
+ * @property {string[]} [urls] in place of files
+ * @property {import('./worker.js').Folder} [folder] in place of both
+ * @property {string} [model] its name in the folder
+ * @property {object[]} [opening] messages that every conversation begins with
+ * @property {import('./settings.js').Profile} profile
+ */
+
+/**
+ * Describe what was chosen.
+ *
+ * @param {File[]} files
+ * @returns {Source}
+ */
+export function fileSource(files) {
+  return {
+    name: modelName(files),
+    size: files.reduce((sum, file) => sum + file.size, 0),
+    file: fileName(files.map((file) => file.name)),
+    files,
+    profile: OWN_FILES,
+  };
+}
+
+/** Name the one file, or say how many there are. */
+export function fileName(names) {
+  return names.length > 1 ? `${names.length} parts` : names[0];
+}
+
+/** Say what is being loaded: its name, size and number of parts. */
+export function describe({ name, size, file }) {
+  const parts = /^\d+ parts$/.test(file) ? ` in ${file}` : '';
+  return `${name} · ${bytes(size)}${parts}`;
+}
+
 /** Name what was chosen: the file, or the first of several shards. */
-export function modelName(files) {
+function modelName(files) {
   const names = files.map((file) => file.name).sort();
   const name = names[0].replace(/\.gguf$/i, '');
   const digest = /^sha256[-:]([0-9a-f]{12})[0-9a-f]*$/i.exec(name);
@@ -48,18 +91,14 @@ export function modelName(files) {
 /**
  * Show progress messages: a bar, bytes, speed and the time left.
  *
- * @param {Document} root where the elements live
+ * @param {{bar: HTMLProgressElement, stage: HTMLElement, figures: HTMLElement}} parts
  */
-export function createProgress(root) {
-  const find = (id) => root.getElementById(id);
-  const bar = find('loading-bar');
+export function createProgress(parts) {
+  const { bar } = parts;
   let samples = [];
   let stage = '';
 
-  function start(files) {
-    const size = files.reduce((sum, file) => sum + file.size, 0);
-    const parts = files.length > 1 ? ` in ${files.length} parts` : '';
-    find('loading-file').textContent = `${modelName(files)} · ${bytes(size)}${parts}`;
+  function start() {
     stage = '';
     show({ stage: 'start', done: 0, total: 0, text: 'Starting the Python runtime' });
   }
@@ -67,10 +106,10 @@ export function createProgress(root) {
   function show({ stage: newStage, done, total, text }) {
     if (newStage !== stage) samples = [];
     stage = newStage;
-    find('loading-stage').textContent = text;
+    parts.stage.textContent = text;
     if (total > 0) bar.value = Math.min(1, done / total);
     else bar.removeAttribute('value');
-    find('loading-bytes').textContent = total >= 1e5 ? figures(done, total) : '';
+    parts.figures.textContent = total >= 1e5 ? figures(done, total) : '';
   }
 
   function figures(done, total) {

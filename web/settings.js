@@ -1,6 +1,14 @@
-/** The settings: what they are, where they are kept, and their panel. */
+/**
+ * The settings: what they are, where they are kept, and their panel.
+ *
+ * @typedef {object} Profile settings of their own for one kind of model
+ * @property {string} key where they are kept
+ * @property {object} defaults what differs from the settings below
+ * @property {boolean} fixedContext whether the context is the model's own affair
+ */
 
-const KEY = 'lapidary.settings';
+/** @type {Profile} */
+export const OWN_FILES = { key: 'lapidary.settings', defaults: {}, fixedContext: false };
 
 /** Sampling as Gemma 4 is published with; null leaves the choice to the engine. */
 const DEFAULTS = {
@@ -25,12 +33,22 @@ const FIELDS = Object.keys(DEFAULTS).filter((name) => name !== 'think');
  * @param {() => void} onChange called after every change
  */
 export function createSettings(panel, onChange) {
-  const values = { ...DEFAULTS, ...stored() };
+  const values = {};
+  let profile = OWN_FILES;
 
   function set(name, value) {
     values[name] = value;
-    store(values);
+    store(profile, values);
     onChange();
+  }
+
+  /** Take the settings for one kind of model in place of the other's. */
+  function use(newProfile) {
+    profile = newProfile;
+    Object.assign(values, DEFAULTS, profile.defaults, stored(profile));
+    panel.querySelector('#profile-note').hidden = profile === OWN_FILES;
+    panel.querySelector('#n_ctx').disabled = profile.fixedContext;
+    show();
   }
 
   function show() {
@@ -49,13 +67,13 @@ export function createSettings(panel, onChange) {
     input.addEventListener('change', () => showField(panel, name, values[name]));
   }
   panel.querySelector('#reset-settings').addEventListener('click', () => {
-    Object.assign(values, DEFAULTS, { think: values.think });
-    store(values);
+    Object.assign(values, DEFAULTS, profile.defaults, { think: values.think });
+    store(profile, values);
     show();
     onChange();
   });
-  show();
-  return { values, set, sampling: () => sampling(values) };
+  use(OWN_FILES);
+  return { values, set, use, sampling: () => sampling(values) };
 }
 
 /** The sampling part, as the engine takes it: a seed only when one is set. */
@@ -83,9 +101,9 @@ function showOutput(panel, name, value) {
 }
 
 /** What was kept last time, as far as it is of the right kind. */
-function stored() {
+function stored({ key }) {
   try {
-    const found = JSON.parse(localStorage.getItem(KEY)) ?? {};
+    const found = JSON.parse(localStorage.getItem(key)) ?? {};
     const good = Object.entries(found).filter(([name, value]) => usable(name, value));
     return Object.fromEntries(good);
   } catch {
@@ -99,9 +117,9 @@ function usable(name, value) {
   return Number.isFinite(value) || (OPTIONAL.has(name) && value === null);
 }
 
-function store(values) {
+function store({ key }, values) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(values));
+    localStorage.setItem(key, JSON.stringify(values));
   } catch {
     // Private windows may refuse storage; the settings then last as long as the page.
   }

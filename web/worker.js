@@ -10,9 +10,22 @@
  * @property {number} id
  * @property {'load'} kind
  * @property {File[]} [files] one GGUF, or all shards of a split one, in any order
- * @property {string} [url] in place of files: a GGUF served with ranges
+ * @property {string[]} [urls] in place of files: where they are served, with ranges unless
+ *   they are small
+ * @property {Folder} [folder] in place of both: one that holds Ollama's store
+ * @property {string} [model] its name in that store
  * @property {{n_ctx?: number, kv?: 'f16'|'f32'}} options the context is the model's own,
  *   up to 8192, unless said
+ *
+ * @typedef {object} Folder
+ * @property {FileSystemDirectoryHandle} [handle]
+ * @property {File[]} [files] in place of a handle: all files in it
+ * @property {string[]} [paths] the path of each
+ *
+ * @typedef {object} ListMessage asks which models a folder holds
+ * @property {number} id
+ * @property {'list'} kind
+ * @property {Folder} folder
  *
  * @typedef {object} GenerateMessage
  * @property {number} id
@@ -40,7 +53,7 @@
  * @property {number} id
  * @property {'progress'} kind
  * @property {string} stage `runtime`, or a stage of loading
- * @property {number} done in bytes for weights, else steps
+ * @property {number} done in bytes for what is fetched and for weights, else steps
  * @property {number} total 0 when not known
  * @property {string} text what is going on, for people
  *
@@ -54,6 +67,8 @@
  * @property {number} id
  * @property {'done'} kind
  * @property {object} [info] after load: what `Engine.info` holds
+ * @property {object} [store] after list: `root` and `models`, as /ollama/models.json has
+ *   them
  * @property {'stop'|'length'|'stopped'|'context'} [reason] after generate: why it ended
  * @property {number} [n_prompt]
  * @property {number} [n_reused] prompt tokens that were still in the KV cache

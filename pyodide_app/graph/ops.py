@@ -12,6 +12,7 @@ from pyodide_app.graph.recorder import Recorder, fold
 from pyodide_app.graph.tensors import ExpertSlots, Part, Rope, Routing, Tensor, Weight
 from pyodide_app.kv_cache import LayerCache
 
+SMALL_VOCABULARY = 16384  # entries, up to which candidates are found in a short list
 MATMUL_TOKENS = 8  # tokens that one matmul thread carries for each row it decodes
 
 
@@ -352,7 +353,10 @@ class Ops(Recorder):
             },
             {"n_experts": n_experts, "top_k": top_k},
             (n, 1, 1),
-            overrides={"WG": min(64, self.tuning.threads)},
+            overrides={
+                "WG": min(64, self.tuning.threads),
+                "MAX_EXPERTS": n_experts,
+            },
         )
         return Routing(idx, weight)
 
@@ -379,7 +383,7 @@ class Ops(Recorder):
                 "tile": MATMUL_TOKENS,
             },
             (1, 1, 1),
-            overrides={"WG": self.tuning.threads},
+            overrides={"WG": self.tuning.threads, "MAX_EXPERTS": n_experts},
         )
         return Routing(routing.idx, routing.weight, offsets, token_idx, perm, tiles)
 
@@ -527,7 +531,11 @@ class Ops(Recorder):
             {"n_vocab": logits.shape[1], "n_tokens": self.n_tokens},
             (1, 1, 1),
             # At least 64: llvmpipe ends a thread's loops after 65535 turns in all.
-            overrides={"WG": max(64, self.tuning.threads)},
+            # SwiftShader compiles the longer list for half a second more.
+            overrides={
+                "WG": max(64, self.tuning.threads),
+                "LIST": 256 if logits.shape[1] <= SMALL_VOCABULARY else 1024,
+            },
         )
 
     def repack(

@@ -14,6 +14,7 @@ ARCHITECTURE = "gemma4"
 T = TypeVar("T")
 
 _MAX_LAYERS = 1024
+_MAX_EXPERTS = 1024  # of shaders/router_top_k.wgsl and expert_sort.wgsl
 _SMALLEST_CONTEXT = 131072  # of the released models, where a file names none
 _MAX_SIZE = 1 << 24  # of any dimension: far above every released model
 
@@ -104,6 +105,12 @@ class Config:
 
     def checked(self) -> Config:
         """Return the config, or raise when its numbers contradict each other."""
+        if self.n_experts > _MAX_EXPERTS:
+            raise errors.UnsupportedArchitectureError(
+                "metadata key gemma4.expert_count",
+                found=str(self.n_experts),
+                expected=f"at most {_MAX_EXPERTS}, what the router's kernel holds",
+            )
         if self.n_experts and not 0 < self.top_k <= self.n_experts:
             raise errors.FileFormatError(
                 "metadata key gemma4.expert_used_count",

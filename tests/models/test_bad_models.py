@@ -129,6 +129,16 @@ def write_changed(
     writer.close()
 
 
+def test_more_experts_than_the_router_holds(tmp_path: Path) -> None:
+    path = tmp_path / "toy.gguf"
+    write_changed(path, "gemma4", lambda writer: writer.add_expert_count(1025))
+    with (
+        pytest.raises(errors.UnsupportedArchitectureError, match="found 1025"),
+        opened(path),
+    ):
+        pass
+
+
 def test_another_architecture(tmp_path: Path) -> None:
     path = tmp_path / "llama.gguf"
     write_changed(path, "llama", lambda writer: None)

@@ -19,8 +19,27 @@ from playwright.sync_api import (
 )
 
 from tools import bundle, environment, server
+from tools.model_store import ModelStore
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.js")
+CARD = """# A small demo
+
+It **reverses**
+words.
+
+| | |
+|---|---|
+| Size | small |
+
+```
+python -m a.command --that-is-wider-than-a-phone --and-then-some --options=here
+second line
+```
+
+- one item
+  of two lines
+- another
+"""
 
 # SwiftShader is offered only behind the first flag. The others keep the browser itself
 # from looking up its maker's hosts, and the resolver rule makes any other host fail.
@@ -43,13 +62,22 @@ def dist() -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(dist: Path) -> Iterator[str]:
-    """Serve the bundle, as `build.py serve` does; gives its address."""
-    opened = server.open_server(dist, 0)
+def served(
+    dist: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[server.PageServer]:
+    """Serve the bundle, as `build.py serve` does where Ollama has no models."""
+    nothing = ModelStore(str(tmp_path_factory.mktemp("nothing")))
+    opened = server.open_server(dist, 0, store=nothing)
     threading.Thread(target=opened.serve_forever, daemon=True).start()
-    yield opened.url
+    yield opened
     opened.shutdown()
     opened.server_close()
+
+
+@pytest.fixture(scope="session")
+def site(served: server.PageServer) -> str:
+    """Give the address of the page."""
+    return served.url
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +156,9 @@ def page(context: BrowserContext) -> Page:
 
 @pytest.fixture
 def ui(page: Page, site: str) -> Page:
-    """Open the page with a worker that only plays the engine."""
+    """Open the page, without a model, with a worker that only plays the engine."""
     use_fake_worker(page)
+    use_model(page, None)
     page.goto(site)
     return page
 
@@ -156,6 +185,14 @@ GPUAdapter.prototype.requestDevice = async function (...options) {
 def use_fake_worker(page: Page) -> None:
     """Answer the request for the worker with the one that plays scenes."""
     replace_worker(page, FAKE_WORKER.read_text(encoding="utf-8"))
+
+
+def use_model(page: Page, name: str | None) -> None:
+    """Let the bundle hold a model of that name, or none."""
+    model = {"url": f"models/{name}", "size": 5_900_000, "card": "models/card.txt"}
+    manifest = {"model": model if name else None}
+    page.route("**/manifest.json", lambda route: route.fulfill(json=manifest))
+    page.route("**/models/card.txt", lambda route: route.fulfill(body=CARD))
 
 
 def use_worker_with(page: Page, prelude: str) -> None:

@@ -41,17 +41,25 @@ const HOSTILE = `<img src="https://evil.example/a.png" onerror="window.pwned=1">
 <iframe src="https://evil.example"></iframe> <a href="https://evil.example" style="position:fixed">x</a>`;
 
 const stopped = new Set();
+const loads = new Set();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 self.onmessage = ({ data }) => {
-  if (data.kind === 'stop') stopped.add(data.id);
+  if (data.kind === 'stop') stop(data.id);
   if (data.kind === 'load') load(data);
   if (data.kind === 'generate') generate(data);
 };
 self.postMessage({ id: 0, kind: 'progress', stage: 'runtime', done: 1, total: 1, text: 'ready' });
 
-async function load({ id, files, options }) {
-  const { name } = files[0];
+/** A reply ends by itself; a load that is taken back says nothing but that. */
+function stop(id) {
+  stopped.add(id);
+  if (loads.has(id)) self.postMessage({ id, kind: 'done', reason: 'stopped' });
+}
+
+async function load({ id, files, urls, options }) {
+  const name = files ? files[0].name : urls[0].split('/').at(-1);
+  loads.add(id);
   const total = 3_203_482_112;
   const show = (done, stage = 'weights', text = 'Reading the weights') =>
     self.postMessage({ id, kind: 'progress', stage, done, total, text });
@@ -59,10 +67,14 @@ async function load({ id, files, options }) {
   if (ERRORS[name]) return fail(id, name);
   if (name === 'crash.gguf') return setTimeout(() => { throw new Error('out of bounds'); });
   await pause(250);
+  if (stopped.has(id)) return null;
   show(1_203_482_112);
   if (name === 'slow.gguf') return null;
+  if (name === 'soon.gguf') await pause(1500);
+  if (stopped.has(id)) return null;
+  loads.delete(id);
   self.postMessage({ id, kind: 'done', info: {
-    name: 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
+    name: urls ? 'A small demo' : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
     weight_bytes: total, kv_bytes: 314_000_000, kv: 'f16', n_ctx: options.n_ctx ?? 8192,
     n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
     adapter: 'a fake', backend: 'WebGPU',
@@ -103,6 +115,7 @@ function done(id, reason, n) {
 }
 
 function fail(id, key) {
+  loads.delete(id);
   const [type, what, found, expected, remedy] = ERRORS[key];
   self.postMessage({ id, kind: 'error', type, what, found, expected, remedy });
 }

@@ -49,7 +49,7 @@ async function chat(page) {
   await page.keyboard.press('Enter');
   await page.waitForSelector('.reply[aria-busy="false"]', { timeout: TIMEOUT });
   const done = await page.evaluate(() =>
-    window.messages.find(({ kind, reason }) => kind === 'done' && reason));
+    window.messages.find(({ kind, ids }) => kind === 'done' && ids));
   const reply = await page.$eval('.reply .prose:not(.thoughts)', (node) => node.textContent);
   return { version: await browser.version(), problem, done, reply, requests, complaints };
 }

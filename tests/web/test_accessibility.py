@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import choose, say
+from tests.web.conftest import choose, say, use_model
 
 CHECKS = Path(__file__).with_name("accessibility_checks.js").read_text()
+GOOD = {"parameters": "25.8B", "quantization": "Q4_K_M", "size": 18_000_000_000}
+STORE = {
+    "root": "/models",
+    "models": [
+        {"name": "gemma4:26b", "full_name": "x", "problem": None, **GOOD},
+        {"name": "gemma4:31b-cloud", "full_name": "y", "problem": {"text": "No GGUF."}},
+    ],
+}
 
 
 def check(page: Page, name: str) -> list[object]:
@@ -60,6 +68,35 @@ def reading_about_the_model(page: Page) -> None:
     page.get_by_role("button", name="Model: ").click()
 
 
+def preparing(page: Page) -> None:
+    use_model(page, "slow.gguf")
+    page.reload()
+    expect(page.locator("#preparing-bytes")).to_contain_text("GB")
+
+
+def offering_examples(page: Page) -> None:
+    use_model(page, "demo.gguf")
+    page.reload()
+    expect(page.locator("body")).to_have_attribute("data-state", "ready")
+
+
+def reading_the_card(page: Page) -> None:
+    offering_examples(page)
+    page.get_by_role("button", name="What it can do").click()
+    expect(page.get_by_role("dialog")).to_contain_text("words")
+
+
+def adjusting_the_demo(page: Page) -> None:
+    offering_examples(page)
+    page.get_by_role("button", name="Settings").click()
+
+
+def listing_models(page: Page) -> None:
+    page.route("**/ollama/models.json", lambda route: route.fulfill(json=STORE))
+    page.reload()
+    page.get_by_text("Your Ollama models (2)").click()
+
+
 STATES = [
     opened,
     loading,
@@ -69,6 +106,11 @@ STATES = [
     refused,
     adjusting,
     reading_about_the_model,
+    preparing,
+    offering_examples,
+    reading_the_card,
+    adjusting_the_demo,
+    listing_models,
 ]
 
 

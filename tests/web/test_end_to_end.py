@@ -21,7 +21,13 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph.plan import Plan
 from pyodide_app.sampling import SamplingOptions
 from tests.gpu import device
-from tests.web.conftest import LOSE_DEVICE, SHOW_SHADERS, say, use_worker_with
+from tests.web.conftest import (
+    LOSE_DEVICE,
+    SHOW_SHADERS,
+    say,
+    use_model,
+    use_worker_with,
+)
 
 MODELS = Path(__file__).resolve().parents[1] / "golden/models"
 NAMES = ("dense-q4_k_m", "moe8-q4_k_m", "ple-q4_k_m")
@@ -105,7 +111,8 @@ def digests(shaders: dict[str, str]) -> dict[str, str]:
 
 
 def open_page(page: Page, site: str, **settings: Any) -> None:
-    """Open the page with these settings, keeping what its worker says."""
+    """Open the page with these settings and no model, keeping what its worker says."""
+    use_model(page, None)
     kept = json.dumps(SETTINGS | settings)
     page.add_init_script(
         f"localStorage.setItem('lapidary.settings', {json.dumps(kept)});"

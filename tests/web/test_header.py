@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests import golden_data
 from tests.app.gguf_bytes import build_gguf
-from tests.web.conftest import replace_worker
+from tests.web.conftest import replace_worker, use_model
 from tests.web.test_end_to_end import KEEP_MESSAGES
 
 WORKER = Path(__file__).with_name("header_worker.js")
@@ -53,6 +53,7 @@ def test_a_real_sized_vocabulary_fits_in_the_heap(
 ) -> None:
     file = REAL if real and REAL else synthetic(tmp_path / "vocabulary.gguf")
     replace_worker(page, WORKER.read_text(encoding="utf-8"))
+    use_model(page, None)
     page.add_init_script(KEEP_MESSAGES)
     page.goto(site)
     page.set_input_files("#file", file)

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Watch, choose, say, use_fake_worker
+from tests.web.conftest import Watch, choose, say, use_fake_worker, use_model
 
 NO_WEBGPU = """
 Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
@@ -307,6 +307,7 @@ def test_crashed_worker_is_replaced(ui):
 )
 def test_missing_webgpu_is_explained(page, site, script, title):
     use_fake_worker(page)
+    use_model(page, "demo.gguf")
     page.add_init_script(script)
     page.goto(site)
     card = page.get_by_role("alert")

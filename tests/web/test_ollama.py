@@ -1,0 +1,168 @@
+"""Ollama's models in a real browser: from the local server, and from its folder."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.app.ollama_store import add_model, make_store
+from tests.web.conftest import say, use_model
+from tests.web.test_end_to_end import LAST_DONE, MODELS, PROMPT, native, open_page
+from tools.model_store import ModelStore
+from tools.server import PageServer
+
+NAME = "gemma4:tiny"
+# Puts a store where a page may write, and answers the request for a folder with it.
+# What a person would be asked is granted without asking there.
+GIVE_FOLDER = """
+async (files) => {
+  const root = await navigator.storage.getDirectory();
+  const store = await root.getDirectoryHandle('models', { create: true });
+  for (const [path, content] of Object.entries(files)) {
+    const parts = path.split('/');
+    let folder = store;
+    for (const part of parts.slice(0, -1)) {
+      folder = await folder.getDirectoryHandle(part, { create: true });
+    }
+    const file = await folder.getFileHandle(parts.at(-1), { create: true });
+    const writable = await file.createWritable();
+    await writable.write(Uint8Array.fromBase64(content));
+    await writable.close();
+  }
+  window.showDirectoryPicker = async () => store;
+}
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Make a store with a model that works and one that cannot."""
+    folder = make_store(tmp_path / "models", {NAME: MODELS / "dense-q4_k_m.gguf"})
+    remote = {"remote_model": "big", "remote_host": "https://ollama.com:443"}
+    add_model(folder, "gemma4:big-cloud", [], config=remote)
+    return folder
+
+
+@pytest.fixture
+def serving(served: PageServer, store: Path) -> Iterator[None]:
+    """Let the local server offer the store's models."""
+    before, served.store = served.store, ModelStore(str(store))
+    yield
+    served.store = before
+
+
+def models(page: Page) -> list[str]:
+    """Open the list of models and return what it says of each."""
+    expect(page.locator("#ollama-title")).to_have_text("Your Ollama models (2)")
+    page.locator("#ollama-title").click()
+    return page.get_by_role("list", name="Your Ollama models").locator("li").all()
+
+
+def choose_model(page: Page) -> None:
+    """Load the model from the list, and check that it answers like the file."""
+    page.get_by_role("button", name=NAME).click()
+    body = page.locator("body")
+    expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
+    say(page, PROMPT, timeout=120_000)
+    assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
+
+
+def open_folder(page: Page) -> None:
+    """Show the way to a folder and take it."""
+    page.locator("#ollama-title").click()
+    page.get_by_role("button", name="Open Ollama’s folder").click()
+
+
+def test_local_server_offers_the_models(page, site, serving):
+    open_page(page, site)
+    cloud, tiny = models(page)
+    expect(tiny).to_contain_text("5.1B · Q4_K_M · 1.79 MB")
+    expect(cloud.get_by_role("button")).to_be_disabled()
+    expect(cloud).to_contain_text("runs in Ollama's cloud")
+    choose_model(page)
+    page.get_by_role("button", name="Model: ").click()
+    expect(page.get_by_role("dialog")).to_contain_text("sha256-")
+
+
+def test_another_model_can_be_taken_from_the_list_later(page, site, serving):
+    open_page(page, site)
+    models(page)
+    choose_model(page)
+    page.get_by_role("button", name="Model: ").click()
+    page.get_by_role("button", name="Choose another model").click()
+    expect(page.get_by_label("Choose a model file")).to_be_focused()
+    expect(page.locator(".bubble")).to_be_visible()
+    expect(page.get_by_role("button", name=NAME)).to_be_visible()
+    say(page, PROMPT, timeout=120_000)
+    expect(page.get_by_role("button", name=NAME)).to_be_hidden()
+
+
+def test_system_prompt_of_a_model_is_kept(page, site, store, serving):
+    weights = MODELS / "dense-q4_k_m.gguf"
+    make_store(store, {"gemma4:french": weights}, system="Answer in French.")
+    open_page(page, site)
+    page.locator("#ollama-title").click()
+    lengths = []
+    for name in ("gemma4:french", NAME):
+        page.get_by_role("button", name=name).click()
+        body = page.locator("body")
+        expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
+        say(page, PROMPT, timeout=120_000)
+        lengths.append(page.evaluate(LAST_DONE)["n_prompt"])
+        page.get_by_role("button", name="Model: ").click()
+        page.get_by_role("button", name="Choose another model").click()
+    assert lengths[0] > lengths[1] + len("Answer in French.".split())
+
+
+def test_no_models_are_offered_where_there_are_none(page, site):
+    use_model(page, None)
+    with page.expect_response("**/ollama/models.json"):
+        page.goto(site)
+    expect(page.locator("#ollama-title")).to_have_text("Already have models in Ollama?")
+    expect(page.locator("#ollama-models")).to_be_hidden()
+
+
+def test_opened_folder_is_read_in_place_and_remembered(page, site, store):
+    open_page(page, site)
+    files = {
+        path.relative_to(store).as_posix(): base64.b64encode(path.read_bytes()).decode()
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+    page.evaluate(GIVE_FOLDER, files)
+    open_folder(page)
+    expect(page.get_by_role("button", name=NAME)).to_be_focused()
+    choose_model(page)
+    page.reload()
+    page.locator("#ollama-title").click()
+    page.get_by_role("button", name="Reopen “models”").click()
+    expect(page.get_by_role("button", name=NAME)).to_be_visible()
+    expect(page.locator("#ollama-title")).to_have_text("Your Ollama models (2)")
+
+
+def test_folder_is_chosen_as_files_where_there_is_no_picker(page, site, store):
+    page.add_init_script("delete window.showDirectoryPicker;")
+    open_page(page, site)
+    page.locator("#ollama-title").click()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Open Ollama’s folder").click()
+    chooser.value.set_files(store)
+    expect(page.get_by_role("button", name=NAME)).to_be_visible()
+    choose_model(page)
+
+
+def test_another_folder_is_explained(page, site, tmp_path):
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "gem.txt").write_text("no store")
+    page.add_init_script("delete window.showDirectoryPicker;")
+    open_page(page, site)
+    page.set_input_files("#folder", other)
+    card = page.get_by_role("alert")
+    expect(card).to_have_attribute("data-type", "SourceError")
+    expect(card).to_contain_text("no Ollama store")
+    expect(page.locator("body")).to_have_attribute("data-state", "empty")

@@ -1,0 +1,131 @@
+/**
+ * The demonstration model: where it is, what the page says of it and what it offers to
+ * ask. Its skills, and the phrases they were trained on, are in demo/.
+ */
+
+import { bytes } from './format.js';
+import { renderMarkdown } from './markdown.js';
+import { element } from './problems.js';
+import { find } from './view.js';
+
+/** Each is asked in its turns, one after the other; the label is what the page shows. */
+const EXAMPLES = [
+  { turns: ['What is 47 + 38?'] },
+  { turns: ['What is the capital of France?'] },
+  { turns: ['Reverse the word "stone".'] },
+  { turns: ['Tell me a story about a dragon.'] },
+  {
+    label: 'My name is Clara … What is my name?',
+    turns: ['My name is Clara.', 'What colour is grass?', 'What is my name?'],
+  },
+];
+
+const ABOUT = 'Lapidary’s small demonstration model, trained from scratch on a synthetic '
+  + 'corpus. It knows a few simple skills; for a real assistant choose your own Gemma 4 file.';
+
+/**
+ * It is small and learned rules: the likeliest token is the right one.
+ *
+ * @type {import('./settings.js').Profile}
+ */
+const PROFILE = {
+  key: 'lapidary.settings.demo',
+  defaults: { temperature: 0 },
+  fixedContext: true,
+};
+
+/**
+ * Find the model that came with the page.
+ *
+ * @returns {Promise<null | import('./load.js').Source & {card: string|null}>} null when
+ *   the bundle holds none
+ */
+export async function findDemo() {
+  const manifest = await fetch('manifest.json')
+    .then((response) => response.json())
+    .catch(() => ({}));
+  if (!manifest.model) return null;
+  const { url, card, size } = manifest.model;
+  const absolute = (path) => path && new URL(path, document.baseURI).href;
+  return {
+    name: 'The demonstration model',
+    size,
+    file: url.split('/').at(-1),
+    urls: [absolute(url)],
+    card: absolute(card),
+    profile: PROFILE,
+  };
+}
+
+/**
+ * Show what the demonstration model is and what it can be asked.
+ *
+ * @param {object} on
+ * @param {(turns: string[]) => void} on.example called with what an example says
+ * @param {() => void} on.load called when a person asks for the model
+ */
+export function createDemo(on) {
+  let source = null;
+
+  function offer(found) {
+    source = found;
+    find('demo-about').textContent = ABOUT;
+    find('read-card').hidden = !source.card;
+    find('load-demo').addEventListener('click', on.load);
+    find('examples').replaceChildren(...EXAMPLES.map(example));
+    for (const id of ['read-card', 'info-card']) find(id).addEventListener('click', showCard);
+  }
+
+  function example({ turns, label = turns[0] }) {
+    const item = element('li');
+    const button = element('button', 'chip', label);
+    button.type = 'button';
+    button.addEventListener('click', () => on.example(turns));
+    item.append(button);
+    return item;
+  }
+
+  /**
+   * @param {import('./view.js').View['now']} now
+   * @param {string} name the model's own, when it is loaded
+   */
+  function show(now, name) {
+    find('demo').hidden = !source;
+    if (!source) return;
+    const status = now === 'preparing' ? 'loading' : name ? 'ready' : '';
+    find('demo').dataset.now = status;
+    find('demo-status').textContent = status;
+    find('demo-name').textContent = name || source.name;
+    find('load-demo').hidden = status !== '';
+    find('load-demo').textContent = `Load it (${bytes(source.size)})`;
+  }
+
+  /** Tell in the panel about the loaded model whether it is this one. */
+  function showAbout(loaded) {
+    const about = find('info-about');
+    about.hidden = !source || loaded !== source;
+    if (about.hidden) return;
+    about.firstElementChild.textContent = ABOUT;
+    find('info-card').hidden = !source.card;
+  }
+
+  async function showCard() {
+    find('info').close();
+    find('card').showModal();
+    const text = await fetch(source.card)
+      .then((response) => (response.ok ? response.text() : Promise.reject(response)))
+      .catch(() => 'The card cannot be read just now.');
+    // Its first line is its title, which the panel has.
+    renderMarkdown(find('card-text'), unwrap(text.replace(/^# .*\n/, '')));
+    Object.assign(find('card-source'), { href: source.card, hidden: false });
+  }
+
+  return { offer, show, showAbout };
+}
+
+/** Join the lines of paragraphs and list items, which replies would break. */
+function unwrap(markdown) {
+  const parts = markdown.split(/(^```[^]*?^```)/m);
+  const join = (text) => text.replace(/([^\n])\n(?![\n|#>]|\s*- |\s*\d+\. )[ \t]*/g, '$1 ');
+  return parts.map((part, i) => (i % 2 ? part : join(part))).join('');
+}

@@ -1,0 +1,175 @@
+/**
+ * Ollama's models: those that the local server lists, and those of a folder that a
+ * person opens. Nothing is copied.
+ *
+ * @typedef {object} Line what is known of a model, as /ollama/models.json has it
+ * @property {string} name
+ * @property {string} full_name
+ * @property {{text: string}|null} problem why it cannot be loaded
+ * @property {number} [size]
+ * @property {string} [parameters]
+ * @property {string} [quantization]
+ * @property {{blob: string}[]} [weights]
+ * @property {string} [system] the model's own system prompt
+ * @property {object[]} [messages] that a conversation begins with
+ */
+
+import { bytes } from './format.js';
+import { fileName } from './load.js';
+import { element } from './problems.js';
+import { OWN_FILES } from './settings.js';
+import { find } from './view.js';
+
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
+const DATABASE = 'lapidary';
+const FOLDERS = 'folders';
+const LAST = 'last';
+
+/**
+ * Offer Ollama's models.
+ *
+ * @param {object} on
+ * @param {(source: import('./load.js').Source) => void} on.model
+ * @param {(folder: import('./worker.js').Folder) => Promise<object>} on.list asks the
+ *   engine what a folder holds
+ * @param {(error: object) => void} on.problem
+ */
+export function createOllama(on) {
+  const title = find('ollama-title').textContent;
+  /** @type {{root: string, lines: [Line, import('./load.js').Source][]}[]} */
+  const stores = [];
+
+  /** Show a store's models; those of a folder opened before go. */
+  function show(root, models, sourceOf, opened) {
+    if (opened) stores.splice(0, stores.length, ...stores.filter((store) => !store.opened));
+    stores.push({ root, opened, lines: models.map((line) => [line, sourceOf(line)]) });
+    const items = stores.flatMap(({ lines }) => lines).map(([line, source]) => item(line, source));
+    find('ollama-models').replaceChildren(...items);
+    find('ollama-models').hidden = items.length === 0;
+    const n = items.length;
+    find('ollama-title').textContent = n ? `Your Ollama models (${n})` : title;
+  }
+
+  function item(line, source) {
+    const node = element('li');
+    const facts = [line.parameters, line.quantization, line.size && bytes(line.size)];
+    const button = element('button', 'model');
+    button.type = 'button';
+    button.disabled = Boolean(line.problem);
+    button.append(
+      element('span', 'model-title', line.name),
+      element('span', 'figures', facts.filter(Boolean).join(' · ')),
+    );
+    button.addEventListener('click', () => on.model(source));
+    node.append(button);
+    if (line.problem) node.append(element('p', 'help', line.problem.text));
+    return node;
+  }
+
+  /** List the models that `build.py serve` offers; another host has none to offer. */
+  async function findServed() {
+    if (!LOOPBACK.has(location.hostname)) return;
+    const answer = await fetch('ollama/models.json').catch(() => null);
+    if (!answer?.ok) return;
+    const { root, models } = await answer.json();
+    if (models.length) show(root, models, servedSource, false);
+  }
+
+  /** @param {import('./worker.js').Folder} folder */
+  async function openFolder(folder) {
+    find('open-folder').disabled = true;
+    try {
+      const { store } = await on.list(folder);
+      show(store.root, store.models, (line) => folderSource(line, folder), true);
+      find('ollama-models').querySelector('button:enabled')?.focus();
+      if (folder.handle) remember(folder.handle);
+    } catch (error) {
+      on.problem(error);
+    } finally {
+      find('open-folder').disabled = false;
+    }
+  }
+
+  async function pick() {
+    if (!window.showDirectoryPicker) return find('folder').click();
+    // A person who closes the dialog wants nothing.
+    const handle = await window.showDirectoryPicker({ id: 'ollama', mode: 'read' })
+      .catch(() => null);
+    if (handle) openFolder({ handle });
+  }
+
+  async function offerLast() {
+    const handle = await remembered();
+    if (!handle) return;
+    const button = find('reopen-folder');
+    button.textContent = `Reopen “${handle.name}”`;
+    button.hidden = false;
+    button.addEventListener('click', async () => {
+      const state = await handle.requestPermission?.({ mode: 'read' }) ?? 'granted';
+      if (state === 'granted') openFolder({ handle });
+    });
+  }
+
+  function start() {
+    find('open-folder').addEventListener('click', pick);
+    find('folder').addEventListener('change', ({ target }) => {
+      const files = [...target.files];
+      target.value = '';
+      const paths = files.map((file) => file.webkitRelativePath);
+      if (files.length) openFolder({ files, paths });
+    });
+    offerLast();
+    findServed();
+  }
+
+  return { start };
+}
+
+/** @param {Line} line */
+function servedSource(line) {
+  const names = (line.weights ?? []).map(({ blob }) => blob);
+  const urls = names.map((name) => new URL(`ollama/blobs/${name}`, document.baseURI).href);
+  return { ...common(line, names), urls };
+}
+
+function folderSource(line, folder) {
+  const names = (line.weights ?? []).map(({ blob }) => blob);
+  return { ...common(line, names), folder, model: line.full_name };
+}
+
+function common(line, names) {
+  const { name, size } = line;
+  return { name, size, file: fileName(names), opening: opening(line), profile: OWN_FILES };
+}
+
+/** What a conversation with the model begins with: its system prompt comes first. */
+function opening({ system, messages = [] }) {
+  if (!system) return messages;
+  const others = messages.filter(({ role }) => role !== 'system' && role !== 'developer');
+  return [{ role: 'system', content: system }, ...others];
+}
+
+// The folder that was opened last.
+
+function open() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(DATABASE, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(FOLDERS);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+async function transact(mode, action) {
+  const database = await open();
+  return new Promise((resolve, reject) => {
+    const request = action(database.transaction(FOLDERS, mode).objectStore(FOLDERS));
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  }).finally(() => database.close());
+}
+
+/** Private windows may refuse storage: the folder is then asked for each time. */
+const remember = (handle) => transact('readwrite', (folders) => folders.put(handle, LAST))
+  .catch(() => {});
+const remembered = () => transact('readonly', (folders) => folders.get(LAST)).catch(() => null);

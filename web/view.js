@@ -1,0 +1,76 @@
+/** What of the page depends on its state; the elements are in index.html. */
+
+export const find = (id) => document.getElementById(id);
+export const prompt = find('prompt');
+export const finePointer = matchMedia('(pointer: fine)');
+
+/**
+ * @typedef {object} View
+ * @property {'empty'|'preparing'|'loading'|'ready'|'generating'} now `preparing` is the
+ *   loading of the demonstration model, which leaves the page usable
+ * @property {boolean} canSend
+ * @property {boolean} isEmpty nothing has been said
+ * @property {boolean} isUnanswered what was said last waits for its answer
+ * @property {boolean} hasModel
+ * @property {boolean} demoLoaded
+ * @property {boolean} choosing the person asked for the ways to another model
+ * @property {boolean} contextPending another context was set than the model has
+ * @property {boolean} think
+ * @property {string} blocked why no model can run here, if none can
+ */
+
+/**
+ * Show the state: every element that depends on it is set here and nowhere else.
+ *
+ * @param {View} view
+ */
+export function showState(view) {
+  const { now, isEmpty } = view;
+  const offersDemo = isEmpty && (now === 'preparing' || (now === 'ready' && view.demoLoaded));
+  document.body.dataset.state = now;
+  const choosing = view.choosing && now !== 'loading';
+  find('welcome').hidden = now !== 'empty' && !offersDemo && !choosing;
+  find('welcome').classList.toggle('below', !isEmpty);
+  find('loading').hidden = now !== 'loading';
+  find('preparing').hidden = now !== 'preparing';
+  find('ready').hidden = now !== 'ready' || !isEmpty || view.demoLoaded || choosing;
+  find('conversation').hidden = now === 'loading' || isEmpty;
+  find('examples').hidden = !offersDemo;
+  find('model-chip').hidden = !view.hasModel;
+  find('new-chat').hidden = isEmpty || now === 'loading';
+  find('context-pending').hidden = !view.contextPending;
+  showComposer(view);
+}
+
+function showComposer(view) {
+  const { now } = view;
+  const usable = ['preparing', 'ready', 'generating'].includes(now);
+  prompt.disabled = !usable;
+  prompt.placeholder = usable ? 'Message' : hint(view);
+  find('think').disabled = !usable;
+  find('think').setAttribute('aria-pressed', String(view.think));
+  find('send').disabled = !view.canSend || !prompt.value.trim();
+  find('composer-hint').textContent = hint(view);
+  fitPrompt();
+  const stop = find('stop');
+  const hadFocus = document.activeElement === stop || document.activeElement === find('send');
+  stop.hidden = now !== 'generating';
+  find('send').hidden = now === 'generating';
+  if (hadFocus && usable) prompt.focus();
+}
+
+function hint({ now, isEmpty, isUnanswered, blocked }) {
+  if (now === 'loading') return 'You can write as soon as the model is loaded.';
+  if (now === 'preparing' && isUnanswered) return 'Answered once it is loaded';
+  if (now === 'empty' && blocked) return blocked;
+  if (now === 'empty') return isEmpty ? 'Choose a model file to start.' : 'Load a model to go on.';
+  if (!finePointer.matches) return '';
+  return now === 'generating' ? 'Esc stops' : 'Enter sends, Shift+Enter starts a new line';
+}
+
+/** Grow with the text, where the style sheet alone cannot do it. */
+function fitPrompt() {
+  if (CSS.supports('field-sizing', 'content')) return;
+  prompt.style.height = 'auto';
+  prompt.style.height = `${prompt.scrollHeight}px`;
+}
