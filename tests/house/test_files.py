@@ -45,7 +45,7 @@ def test_no_text_names_a_machine_or_a_registry(pattern):
 
 def test_patterns_find_what_they_are_for():
     assert MACHINE_PATH.search("open('/ho" + "me/someone/file')")
-    assert REGISTRY.search("https://pypi" + ".org/simple")
+    assert REGISTRY.search("https:/" + "/py" + "pi.org/simple")
 
 
 def test_tree_is_small():
