@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from oracle import ops as oracle
-from pyodide_app.graph.ops import MATMUL_TOKENS
+from pyodide_app.graph.matrix_ops import MATMUL_TOKENS
 from pyodide_app.graph.tensors import ExpertSlots, Routing
 from tests.gpu import Bench
 from tests.shaders.matrices import Ints

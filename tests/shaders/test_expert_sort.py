@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.graph.ops import MATMUL_TOKENS
+from pyodide_app.graph.matrix_ops import MATMUL_TOKENS
 from pyodide_app.graph.tensors import Routing
 from tests import gpu
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.graph.ops import MATMUL_TOKENS as TILE
+from pyodide_app.graph.matrix_ops import MATMUL_TOKENS as TILE
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.gpu import Bench, random_input
