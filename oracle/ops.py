@@ -9,6 +9,7 @@ k (experts per token), n_rows (outputs of an expert).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,27 @@ def matvec(x: Array, weight: Array) -> Array:
     return matmul(x, weight)
 
 
+def matvec_many(
+    x: Array, weights: Sequence[Array], cap: float | None = None
+) -> list[Array]:
+    """Multiply one vector by several matrices; with a cap, squash the results.
+
+    Shapes: x [1, dim_in]; weights [dim_out, dim_in] each; results [1, dim_out].
+    """
+    products = [matmul(x, weight) for weight in weights]
+    return products if cap is None else [softcap(y, cap) for y in products]
+
+
+def matvec_geglu(x: Array, gate: Array, up: Array) -> Array:
+    """Multiply by both matrices of a gated unit, or by one where up is given.
+
+    Shapes: x [1, dim_in]; gate [dim, dim_in]; up [dim, dim_in] or [dim]; result
+    [1, dim].
+    """
+    factor = up[None, :] if up.ndim == 1 else matmul(x, up)
+    return geglu(matmul(x, gate), factor)
+
+
 def _rotate(x: Double, positions: Ints, theta: float, n_rotated_pairs: int) -> Double:
     """Turn pairs (i, i + head_dim / 2), i < n_rotated_pairs, by their angle.
 
@@ -172,6 +194,50 @@ def attention(
     return (weights @ values).transpose(1, 0, 2).astype(q.dtype)
 
 
+def attention_decode(
+    q_raw: Array,
+    new: tuple[Array, Array] | None,
+    norms: tuple[Array, Array],
+    keys: Array,
+    values: Array,
+    theta: float,
+    n_rotated_pairs: int,
+    eps: float,
+    window: int | None,
+) -> tuple[Array, Array, Array]:
+    """Attend with the last token alone, from its raw heads on; return y, K and V.
+
+    `new` are the raw key and value of that token, at the position behind the keys;
+    without them it is at the last key's. K and V are all that the cache holds then.
+    Shapes: q_raw [n_heads, head_dim]; new [n_kv_heads, head_dim] each; norms [head_dim]
+    each, of q and k; keys, values [n_keys, n_kv_heads, head_dim]; y as q_raw.
+    """
+    if new is not None:
+        end = np.array([keys.shape[0]])
+        k_raw, v_raw = (heads[None] for heads in new)
+        k, v = kv_write(k_raw, v_raw, norms[1], end, theta, n_rotated_pairs, eps)
+        keys, values = np.concatenate([keys, k]), np.concatenate([values, v])
+    last = np.array([keys.shape[0] - 1])
+    q = _rotate(_rms(q_raw[None], eps) * norms[0], last, theta, n_rotated_pairs)
+    y = attention(q, keys, values, last, window)[0]
+    return y.astype(q_raw.dtype), keys, values
+
+
+def attention_merge(sums: Array, highest: Array, total: Array) -> Array:
+    """Add up attention over splits of the keys.
+
+    A split's sums are of exp(score - highest) * value and its total of the
+    exponentials; a total of 0 says that it holds no key.
+    Shapes: sums [n_splits, n_rows, head_dim]; highest, total [n_splits, n_rows];
+    result [n_rows, head_dim].
+    """
+    top = np.where(total > 0, highest, -np.inf).max(axis=0)
+    factor = np.where(total > 0, np.exp(_double(highest) - top), 0.0)
+    weighted = np.where(factor[..., None] > 0, factor[..., None] * _double(sums), 0.0)
+    merged: Double = weighted.sum(axis=0) / (factor * total).sum(axis=0)[:, None]
+    return merged.astype(sums.dtype)
+
+
 def softmax(x: Array) -> Double:
     """Exponentiate and normalise the last axis, in float64.
 
@@ -197,6 +263,18 @@ def gelu_tanh(x: Array) -> Double:
 def geglu(gate: Array, up: Array) -> Array:
     """Multiply gelu_tanh(gate) by up; all shapes equal."""
     return (gelu_tanh(gate) * up).astype(gate.dtype)
+
+
+def router(
+    x: Array, scale: Array, weight: Array, norm_weight: Array, eps: float
+) -> tuple[Array, Array]:
+    """Score all experts for each token, and norm the tokens for the experts.
+
+    Shapes: x, y [n_tokens, dim]; scale, norm_weight [dim]; weight [n_experts, dim];
+    logits [n_tokens, n_experts].
+    """
+    z = _rms(x, eps) * scale * x.shape[-1] ** -0.5
+    return matmul(z, weight).astype(x.dtype), rms_norm(x, norm_weight, eps)
 
 
 def router_top_k(
@@ -238,20 +316,27 @@ def expert_sort(
     return offsets, (order // k).astype(np.int32), perm.reshape(n_tokens, k)
 
 
-def expert_matvec(x: Array, idx: Ints, weight: Array) -> Array:
-    """Multiply by the matrix of each assigned expert, in the order of assignment.
+def expert_gate_up(x: Array, idx: Ints, gate: Array, up: Array) -> Array:
+    """Compute the gated hidden vector of each assigned expert.
 
-    Shapes: x [n_tokens, dim_in] (one vector for all experts of a token) or
-    [n_tokens * k, dim_in] (one per assignment); idx [n_tokens, k]; weight
+    Shapes: x [n_tokens, dim_in]; idx [n_tokens, k]; gate, up
     [n_experts, n_rows, dim_in]; result [n_tokens * k, n_rows], row t * k + j.
     """
-    flat = idx.reshape(-1)
-    per_assignment = x if x.shape[0] == flat.size else np.repeat(x, idx.shape[1], 0)
-    y = np.empty((flat.size, weight.shape[1]), x.dtype)
-    for expert in np.unique(flat):
-        rows = flat == expert
-        y[rows] = matmul(per_assignment[rows], weight[expert])
-    return y
+    wide = _double(x)[:, None, :, None]  # [n_tokens, 1, dim_in, 1]
+    left, right = _double(gate)[idx] @ wide, _double(up)[idx] @ wide
+    return (gelu_tanh(left) * right).reshape(idx.size, -1).astype(x.dtype)
+
+
+def expert_down(x: Array, idx: Ints, weights: Array, down: Array) -> Array:
+    """Project each assigned expert's vector down, and sum by the weights.
+
+    Shapes: x [n_tokens * k, dim_in]; idx, weights [n_tokens, k]; down
+    [n_experts, n_rows, dim_in]; result [n_tokens, n_rows].
+    """
+    wide = _double(x).reshape(*idx.shape, -1, 1)
+    each = (_double(down)[idx] @ wide)[..., 0]  # [n_tokens, k, n_rows]
+    total: Double = (_double(weights)[..., None] * each).sum(axis=1)
+    return total.astype(x.dtype)
 
 
 def expert_matmul(
@@ -308,6 +393,14 @@ def softcap(logits: Array, cap: float) -> Array:
     return (cap * np.tanh(_double(logits) / cap)).astype(logits.dtype)
 
 
+def last_rows(x: Array, n: int) -> Array:
+    """Return the last n rows.
+
+    Shapes: x [n_rows, dim]; result [n, dim].
+    """
+    return x[x.shape[0] - n :].copy()
+
+
 def copy(x: Array | Ints, n: int) -> Array | Ints:
     """Return the first n rows.
 
@@ -328,3 +421,29 @@ def repack(
     end = scale_offset + scale_bytes
     bodies = np.concatenate([blocks[:, :scale_offset], blocks[:, end:]], axis=1)
     return bodies.reshape(-1), blocks[:, scale_offset:end].reshape(-1)
+
+
+def sample_keys(
+    logits: Array,
+    suppressed: Ints,
+    seen: Ints,
+    penalty: float,
+    chunk: int,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Order logits by integers: 0 if suppressed, then NaN and -inf, then the numbers.
+
+    Positive logits of seen tokens are divided by the penalty, others multiplied.
+    Shapes: logits [n_vocab]; suppressed, seen: ids; keys [n_vocab], and the largest of
+    each chunk of them.
+    """
+    values = logits.astype(np.float32)
+    by = np.float32(penalty)
+    touched = values[seen]
+    values[seen] = np.where(touched > 0, touched / by, touched * by)
+    values = np.minimum(values, np.finfo(np.float32).max) + np.float32(0)  # no -0
+    bits = values.view(np.uint32)
+    keys = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))
+    keys[np.isnan(values)] = 0x007FFFFF  # as -inf
+    keys[suppressed] = 0
+    starts = np.arange(0, len(keys), chunk)
+    return keys, np.maximum.reduceat(keys, starts)

@@ -21,12 +21,14 @@ from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gpu.device import Device
+from pyodide_app.gpu.host_memory import available_memory
 from pyodide_app.graph import tuning
 from pyodide_app.inspection import describe, describe_text
-from pyodide_app.loader import Progress, fit
-from pyodide_app.measure import measure
+from pyodide_app.loader import Progress, check
+from pyodide_app.measure import measure, read_rate
 from pyodide_app.model_argument import Opened, open_model, table, verify
 from pyodide_app.ollama_native import open_store
+from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions, sampling_defaults
 from pyodide_app.tokenizer import Tokenizer
 
@@ -85,6 +87,10 @@ def _add_engine(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--adapter", default="", help="part of the GPU's name")
 
 
+def _add_fit(verb: argparse.ArgumentParser, text: str) -> None:
+    verb.add_argument("--fit", action="store_true", help=text)
+
+
 def _add_sampling(verb: argparse.ArgumentParser) -> None:
     """Add the options; those that are not given are the model's own, or Gemma's."""
     for field in _SAMPLING:
@@ -95,10 +101,17 @@ def _add_sampling(verb: argparse.ArgumentParser) -> None:
         "--greedy", action="store_true", help="always the likeliest token"
     )
     verb.add_argument("-n", "--max-tokens", type=int, metavar="N")
+    verb.add_argument(
+        "--stop", action="append", metavar="TEXT", help="end before this text"
+    )
+
+
+_FIT = "say first what it takes here, and compare each reply with what was predicted"
 
 
 def _add_chat(verb: argparse.ArgumentParser) -> None:
     _add_engine(verb)
+    _add_fit(verb, _FIT)
     _add_sampling(verb)
     verb.add_argument("--system", help="a system prompt")
     verb.add_argument("--think", action="store_true", help="let the model think first")
@@ -110,6 +123,7 @@ def _add_generate(verb: argparse.ArgumentParser) -> None:
     prompt.add_argument("--messages", metavar="FILE", help="a JSON list of messages")
     prompt.add_argument("--ids", help="token ids, separated by commas")
     _add_engine(verb)
+    _add_fit(verb, _FIT)
     _add_sampling(verb)
     verb.add_argument("--think", action="store_true", help="let the model think first")
     verb.add_argument("--ignore-eos", action="store_true", help="go on after the end")
@@ -118,7 +132,7 @@ def _add_generate(verb: argparse.ArgumentParser) -> None:
 
 def _add_inspect(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON object")
-    verb.add_argument("--fit", action="store_true", help="what it takes to run here")
+    _add_fit(verb, "what it takes to run here")
     _add_engine(verb)
 
 
@@ -160,11 +174,14 @@ async def _chat(options: argparse.Namespace) -> None:
             think=options.think,
             sampling=_sampling(options, engine.loaded.file.metadata),
             max_tokens=_max_tokens(options),
+            stop=_stop(options),
         )
         async for event in events:
             if isinstance(event, ContentDelta):
                 reply += event.text
             _show(event)
+            if isinstance(event, Finished):
+                print(f"\n{_speed(options, engine, event)}", file=sys.stderr)
         print()
         messages.append({"role": "assistant", "content": reply})
 
@@ -184,18 +201,32 @@ def _show(event: object) -> None:
         print(event.text, end="", flush=True, file=sys.stderr)
     elif isinstance(event, ToolCall):
         print(f"[{event.name} {json.dumps(event.arguments)}]")
-    elif isinstance(event, Finished):
-        print(f"\n{_speed(event)}", file=sys.stderr)
 
 
-def _speed(end: Finished) -> str:
+def _speed(options: argparse.Namespace, engine: Engine, end: Finished) -> str:
     prefilled = end.n_prompt - end.n_reused
     prefill = prefilled / max(end.prefill_seconds, 1e-9)
     decode = max(end.n_generated - 1, 0) / max(end.decode_seconds, 1e-9)
+    predicted = _predicted(options, engine, end)
+    share = ""
+    if predicted:
+        percent = 100 * decode / predicted
+        share = f", predicted at most {predicted:.1f}/s ({percent:.0f} %)"
     return (
         f"[{end.reason}: prompt {end.n_prompt} tokens at {prefill:.1f}/s, "
-        f"reply {end.n_generated} tokens at {decode:.1f}/s]"
+        f"reply {end.n_generated} tokens at {decode:.1f}/s{share}]"
     )
+
+
+def _predicted(
+    options: argparse.Namespace, engine: Engine, end: Finished
+) -> float | None:
+    """Return how fast the reply could have been at most, where that was asked for."""
+    if options.measured is None:
+        return None
+    fit, config = engine.loaded.fit, engine.loaded.model.config
+    n_keys = end.n_prompt + end.n_generated // 2
+    return preflight.predict(fit, config, options.measured, n_keys).tokens_per_second
 
 
 async def _generate(options: argparse.Namespace) -> None:
@@ -206,28 +237,33 @@ async def _generate(options: argparse.Namespace) -> None:
         if options.prompt is not None:
             messages = [*options.opened.opening(), *messages]
         ids, _ = engine.encode_chat(messages, think=options.think)
-    tokenizer = engine.loaded.tokenizer  # a file without one still gives ids
-    decoder = tokenizer.decoder() if tokenizer else None
+    requested: dict[str, Any] = {
+        "sampling": _sampling(options, engine.loaded.file.metadata),
+        "max_tokens": _max_tokens(options),
+        "ignore_eos": options.ignore_eos,
+    }
     end, text = None, ""
-    items = engine.generate(
-        ids,
-        sampling=_sampling(options, engine.loaded.file.metadata),
-        max_tokens=_max_tokens(options),
-        ignore_eos=options.ignore_eos,
-    )
+    items: AsyncIterator[str | int | Finished]
+    if engine.loaded.tokenizer or options.stop:
+        items = engine.generate_text(ids, stop=_stop(options), **requested)
+    else:  # a file without a vocabulary still gives ids
+        items = engine.generate(ids, **requested)
     async for item in items:
         if isinstance(item, Finished):
-            end, piece = item, decoder.finish() if decoder else ""
-        else:
-            piece = decoder.push(item) if decoder else f"{item} "
+            end = item
+            continue
+        piece = item if isinstance(item, str) else f"{item} "
         text += piece
         if not options.json:
             print(piece, end="", flush=True)
     assert end is not None
     if options.json:
-        print(json.dumps(_result(end, text), ensure_ascii=False))
+        result = _result(end, text)
+        if predicted := _predicted(options, engine, end):
+            result["predicted_tokens_per_second"] = predicted
+        print(json.dumps(result, ensure_ascii=False))
     else:
-        print(f"\n{_speed(end)}", file=sys.stderr)
+        print(f"\n{_speed(options, engine, end)}", file=sys.stderr)
 
 
 def _result(end: Finished, text: str) -> dict[str, Any]:
@@ -244,7 +280,8 @@ def _result(end: Finished, text: str) -> dict[str, Any]:
 
 async def _inspect(options: argparse.Namespace) -> None:
     if options.fit:
-        print(await _fit(options))
+        sources = await _sources(options)
+        print(await _fit(options, sources, _open_device(options)))
         return
     summary = describe(await _open(options))
     if options.json:
@@ -253,17 +290,17 @@ async def _inspect(options: argparse.Namespace) -> None:
         print(describe_text(summary))
 
 
-async def _fit(options: argparse.Namespace) -> str:
+async def _fit(
+    options: argparse.Namespace, sources: Sequence[OpenFile], device: Device
+) -> str:
     """Say from the header, and from two seconds of measuring, how a model would run."""
-    sources = await _sources(options)
-    device = _open_device(options)
-    config, fitted = await fit(
-        sources, device.info, n_ctx=options.context, kv=options.kv
-    )
-    tune = tuning.choose(device.info.is_software)
-    measured = await measure(device, tune, sources[0])
-    prediction = preflight.predict(fitted, config, measured, fitted.n_ctx // 2)
-    return preflight.describe_text(fitted, prediction)
+    checked = await check(sources, device.info, _load_options(options, device))
+    measured = await measure(device, tuning.choose(device.info.is_software))
+    options.measured = measured
+    rate = await read_rate(sources[0])
+    fit = checked.fit
+    predicted = preflight.predict(fit, checked.config, measured, read_rate=rate)
+    return preflight.describe_text(fit, predicted)
 
 
 async def _list(options: argparse.Namespace) -> None:
@@ -375,11 +412,24 @@ def _open_device(options: argparse.Namespace) -> Device:
 async def _load(options: argparse.Namespace) -> Engine:
     sources = await _sources(options)
     device = _open_device(options)
-    engine = await Engine.load(
-        sources, device, n_ctx=options.context, kv=options.kv, progress=_report
-    )
+    options.measured = None
+    if getattr(options, "fit", False):
+        print(await _fit(options, sources, device), file=sys.stderr)
+    load_options = _load_options(options, device)
+    engine = await Engine.load(sources, device, load_options, progress=_report)
     engine.large = options.opened.is_large(engine.loaded.file)
     return engine
+
+
+def _load_options(options: argparse.Namespace, device: Device) -> LoadOptions:
+    """Return what was asked for; a GPU in software has what the machine has left."""
+    opened: Opened = options.opened
+    return LoadOptions(
+        n_ctx=options.context,
+        default_ctx=opened.options.n_ctx,
+        kv=options.kv,
+        memory=available_memory() if device.info.is_software else None,
+    )
 
 
 def _report(progress: Progress) -> None:
@@ -400,14 +450,22 @@ def _sampling(options: argparse.Namespace, metadata: Metadata) -> SamplingOption
     asked["temperature"] = 0.0 if options.greedy else asked["temperature"]
     given = {name: value for name, value in asked.items() if value is not None}
     seed = {"seed": int.from_bytes(os.urandom(4), "little")}
-    own = sampling_defaults(metadata) | options.opened.sampling
+    own = sampling_defaults(metadata) | dict(options.opened.options.sampling)
     return SamplingOptions(**(seed | own | given))
 
 
 def _max_tokens(options: argparse.Namespace) -> int | None:
     asked: int | None = options.max_tokens
     opened: Opened = options.opened
-    return opened.max_tokens if asked is None else asked
+    return opened.options.max_tokens if asked is None else asked
+
+
+def _stop(options: argparse.Namespace) -> Sequence[str]:
+    if options.stop is not None:
+        return list(options.stop)
+    opened: Opened = options.opened
+    # The model's own may be the text of its end token.
+    return () if getattr(options, "ignore_eos", False) else opened.options.stop
 
 
 def _ids(text: str) -> list[int]:

@@ -9,49 +9,54 @@ import asyncio
 import contextlib
 import json
 import traceback
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from js import AbortController, File, Object, fetch, postMessage
-from pyodide.ffi import JsException, to_js
+from js import Object, navigator, postMessage
+from pyodide.ffi import to_js
 
+from pyodide_app.browser_sources import (
+    close_all,
+    list_models,
+    names_source,
+    open_sources,
+)
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
+from pyodide_app.digest import verify
 from pyodide_app.engine import Engine, Event, Finished
 from pyodide_app.errors import (
+    DeviceError,
     DeviceLostError,
     EngineError,
     RequestError,
-    SourceError,
 )
-from pyodide_app.gguf.directories import (
-    Directory,
-    Kind,
-    MappedDirectory,
-    OpenFile,
-    check_component,
-)
-from pyodide_app.gguf.sources_js import BlobSource, UrlSource
+from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gpu.webgpu_js import WebGPUDevice, open_device
-from pyodide_app.loader import Progress
-from pyodide_app.ollama import Store
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.graph import tuning
+from pyodide_app.loader import Checked, Progress, check
+from pyodide_app.measure import Measured, measure, read_rate
+from pyodide_app.ollama_manifest import parse_digest
+from pyodide_app.pace import Fixed
+from pyodide_app.preflight import USUAL_KEYS, LoadOptions, describe, predict
+from pyodide_app.sampling import SamplingOptions, sampling_defaults
 
 _RUNTIME = 0  # the id of messages that answer no request
 _STAGES = {
     "fetch": "Fetching the model",
     "header": "Reading the header",
+    "measure": "Measuring this device",
     "tokenizer": "Preparing the tokenizer",
     "weights": "Reading the weights",
     "pipelines": "Compiling the shaders",
+    "prompt": "Reading the message",
+    "room": "Making room",
+    "verify": "Computing the SHA-256",
 }
-_WHOLE = 32 << 20  # bytes; a file up to this size is fetched in one piece
-_NOT_THERE = ("NotFoundError", "TypeMismatchError")  # of entries of a folder
 _LOAD_AGAIN = "Load the model again; if that does not help, reload the page."
 
 
 Request = Coroutine[Any, Any, dict[str, Any]]
-Source = BlobSource | UrlSource
-Tell = Callable[[int, int], None]  # how many bytes of how many
 
 
 class Worker:
@@ -64,6 +69,7 @@ class Worker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generating = _RUNTIME
         self._turn = asyncio.Lock()
+        self._measured: Measured | None = None  # of the device
 
     def handle(self, message: Any) -> None:
         """Take one message; requests are served in order, a stop acts at once."""
@@ -72,8 +78,12 @@ class Worker:
             self._stop(number)
         elif kind == "load":
             self._start(number, self._load(number, message))
+        elif kind == "preflight":
+            self._start(number, self._preflight(number, message))
         elif kind == "list":
             self._start(number, list_models(message), in_turn=False)
+        elif kind == "verify":
+            self._start(number, self._verify(number, message), in_turn=False)
         elif kind == "generate":
             self._start(number, self._generate(number, message.to_py()))
         else:
@@ -109,35 +119,127 @@ class Worker:
             post(number, "done", **done)
 
     async def _load(self, number: int, message: Any) -> dict[str, Any]:
-        """Load a model; the one before stays until the new file has proven sound."""
+        """Load a model; the one before stays until this one is complete, if it can."""
         options = message.options.to_py() if message.options else {}
         sources = await open_sources(
             message, lambda done, total: self._tell(number, "fetch", done, total)
         )
         try:
-            if self._device is None:
-                self._device = await open_device(on_lost=tell_lost)
-            self.engine = await Engine.load(
+            device = await self._open_device(options)
+            engine = await Engine.load(
                 sources,
-                self._device,
-                n_ctx=options.get("n_ctx"),
-                kv=options.get("kv", "f16"),
-                progress=lambda progress: self._progress(number, progress),
+                device,
+                load_options(options, device),
+                progress=lambda progress: self._progress(number, progress, options),
+                make_room=lambda: self._make_room(number),
             )
         except BaseException:
             close_all(sources)
             raise
-        self._sources = sources
-        return {"info": self.engine.info}
+        self._unload()
+        self.engine, self._sources = engine, sources
+        if options.get("large") is not None:
+            engine.large = options["large"]
+        if options.get("batch"):
+            engine.pace = Fixed(options["batch"])
+        metadata = engine.loaded.file.metadata
+        return {"info": engine.info, "sampling": sampling_defaults(metadata)}
 
-    def _progress(self, number: int, progress: Progress) -> None:
-        if progress.stage == "weights":
-            self._unload()
-        self._tell(number, progress.stage, progress.done, progress.total)
+    async def _open_device(self, options: Mapping[str, Any]) -> WebGPUDevice:
+        """Open the device; the page may know what was measured of it earlier."""
+        if self._device is None:
+            self._device = await open_device(on_lost=tell_lost)
+        known = options.get("measured") or {}
+        if self._measured is None:
+            self._measured = Measured.kept(known.get(self._device.info.name))
+        return self._device
 
-    def _tell(self, number: int, stage: str, done: int, total: int) -> None:
-        text = _STAGES.get(stage, stage)
-        post(number, "progress", stage=stage, done=done, total=total, text=text)
+    async def _preflight(self, number: int, message: Any) -> dict[str, Any]:
+        """Say what a model takes here, or the loaded one, and how fast it may be."""
+        options = message.options.to_py() if message.options else {}
+        if self.engine is not None and not names_source(message):
+            loaded = self.engine.loaded
+            checked = Checked(
+                loaded.file, loaded.model.config, loaded.fit, loaded.layout
+            )
+            return await self._report(number, checked, options)
+        sources = await open_sources(
+            message, lambda done, total: self._tell(number, "fetch", done, total)
+        )
+        try:
+            self._tell(number, "header", 0, 1)
+            device = await self._open_device(options)
+            checked = await check(sources, device.info, load_options(options, device))
+            self._tell(number, "measure", 0, 1)
+            rate = await read_rate(sources[0])
+            return await self._report(number, checked, options, rate)
+        finally:
+            close_all(sources)
+
+    async def _report(
+        self,
+        number: int,
+        checked: Checked,
+        options: Mapping[str, Any],
+        rate: float | None = None,
+    ) -> dict[str, Any]:
+        device = await self._open_device(options)
+        if self._measured is None:
+            self._tell(number, "measure", 0, 1)
+            tune = tuning.choose(device.info.is_software)
+            self._measured = await measure(device, tune)
+        file, config, fit = checked.file, checked.config, checked.fit
+        n_keys = int(options.get("n_keys") or USUAL_KEYS)
+        prediction = predict(fit, config, self._measured, n_keys, rate)
+        report = {
+            "name": file.metadata.get_str("general.name", ""),
+            "n_bytes": file.n_bytes,
+            "n_ctx_train": config.n_ctx_train,
+            "adapter": device.info.name,
+            "fit": describe(fit),
+            "prediction": asdict(prediction),
+            "measured": asdict(self._measured),
+        }
+        return {"preflight": report}
+
+    def _predicted(self, end: Finished) -> dict[str, float]:
+        """Return how fast a reply could have been, if the device was measured."""
+        if self._measured is None or self.engine is None:
+            return {}
+        loaded, n_keys = self.engine.loaded, end.n_prompt + end.n_generated // 2
+        found = predict(loaded.fit, loaded.model.config, self._measured, n_keys)
+        return {"predicted": found.tokens_per_second}
+
+    def _progress(
+        self, number: int, progress: Progress, options: Mapping[str, Any]
+    ) -> None:
+        is_last_moment = progress.stage == "weights" and not options.get("keep")
+        if is_last_moment or self._is_crowded(progress):
+            self._make_room(number)
+        fit = {"fit": describe(progress.fit)} if progress.fit else {}
+        self._tell(number, progress.stage, progress.done, progress.total, **fit)
+
+    def _is_crowded(self, progress: Progress) -> bool:
+        """Say whether two models are more than a device may hold that refuses none."""
+        if self.engine is None or self._device is None or progress.fit is None:
+            return False
+        memory = allowed_memory(self._device)
+        both = progress.fit.total_bytes + self.engine.loaded.fit.total_bytes
+        return memory is not None and both > memory
+
+    def _make_room(self, number: int) -> bool:
+        """Close the model before, if there is one, and tell the page."""
+        if self.engine is None:
+            return False
+        self._unload()
+        self._tell(number, "room", 0, 0)
+        return True
+
+    def _tell(
+        self, number: int, stage: str, done: int, total: int, **more: Any
+    ) -> None:
+        told = {"stage": stage, "done": done, "total": total, **more}
+        post(number, "progress", text=_STAGES.get(stage, stage), **told)
 
     def _unload(self) -> None:
         """Free the model before, if there is one, to make room."""
@@ -146,6 +248,29 @@ class Worker:
             self.engine = None
             close_all(self._sources)
             self._sources = ()
+
+    async def _verify(self, number: int, message: Any) -> dict[str, Any]:
+        """Hold blobs to the digests that are their names."""
+        name = str(getattr(message, "name", None) or "")
+        sources = await open_sources(message, lambda *_: None)
+        try:
+            total, before = sum(source.size for source in sources), 0
+
+            def tell(done: int, _: int) -> None:
+                self._tell(number, "verify", before + done, total)
+
+            for source in sources:
+                if not (digest := parse_digest(source.name)):
+                    raise RequestError(
+                        f"the file {source.name} cannot be checked",
+                        found="a name without a digest",
+                        expected="the name of a blob: sha256-…",
+                    )
+                await verify(source, digest, name, tell)
+                before += source.size
+        finally:
+            close_all(sources)
+        return {"n_bytes": total}
 
     async def _generate(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         """Answer a conversation, token by token."""
@@ -157,6 +282,9 @@ class Worker:
             think=bool(message.get("think")),
             sampling=sampling_options(message.get("sampling") or {}),
             max_tokens=message.get("max_tokens"),
+            ignore_eos=bool(message.get("ignore_eos")),
+            stop=message.get("stop") or (),
+            progress=lambda p: self._tell(number, p.stage, p.done, p.total),
         )
         self._generating = number
         done: dict[str, Any] = {}
@@ -164,7 +292,7 @@ class Worker:
             # To the very end: until then the engine takes no other request.
             async for event in events:
                 if isinstance(event, Finished):
-                    done = finished(event)
+                    done = finished(event) | self._predicted(event)
                 else:
                     post_event(number, event)
         finally:
@@ -172,140 +300,24 @@ class Worker:
         return done
 
 
-async def open_sources(message: Any, tell: Tell) -> Sequence[OpenFile]:
-    """Return the byte sources that a load message names."""
-    if files := getattr(message, "files", None):
-        return [BlobSource(file) for file in files]
-    if urls := getattr(message, "urls", None):
-        return [await open_url(str(url), tell) for url in urls]
-    if folder := getattr(message, "folder", None):
-        store = await Store.find(open_folder(folder))
-        model = await store.resolve(str(message.model))
-        return await store.open_all(model.weights)
-    raise RequestError("nothing to load", expected="files, URLs or a folder's model")
+def load_options(options: Mapping[str, Any], device: WebGPUDevice) -> LoadOptions:
+    """Return how a model is to be loaded; what is not said is left to the driver."""
+    names = ("n_ctx", "default_ctx", "kv")
+    said = {name: options[name] for name in names if options.get(name) is not None}
+    return LoadOptions(**said, memory=allowed_memory(device))
 
 
-async def list_models(message: Any) -> dict[str, Any]:
-    """Return the models of the store in a folder, as the local server lists its own."""
-    store = await Store.find(open_folder(message.folder))
-    return {"store": store.describe(await store.entries())}
+def allowed_memory(device: WebGPUDevice) -> int | None:
+    """Return how many bytes an adapter in software may hold, where the browser hints.
 
-
-def open_folder(folder: Any) -> Directory:
-    """Return a folder that a person chose: a handle, or files with their paths."""
-    if handle := getattr(folder, "handle", None):
-        return HandleDirectory(handle)
-    paths = [str(path) for path in folder.paths]
-    return MappedDirectory(Files(dict(zip(paths, folder.files, strict=True))))
-
-
-class Files(Mapping[str, OpenFile]):
-    """Chosen files by relative path; each is opened whenever it is asked for."""
-
-    def __init__(self, files: Mapping[str, Any]) -> None:
-        self._files = files
-
-    def __getitem__(self, path: str) -> OpenFile:
-        return BlobSource(self._files[path])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-class HandleDirectory:
-    """A folder of the browser's File System API: a FileSystemDirectoryHandle."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-
-    @property
-    def name(self) -> str:
-        """Return the folder's own name; its path is hidden from pages."""
-        return str(self._handle.name)
-
-    async def entries(self) -> Mapping[str, Kind]:
-        """Return the names in it."""
-        found: dict[str, Kind] = {}
-        listing = self._handle.entries()
-        try:
-            while not (item := await listing.next()).done:
-                name, handle = item.value
-                found[str(name)] = "file" if handle.kind == "file" else "directory"
-        except JsException as error:
-            raise self._unreadable(error) from error
-        return found
-
-    async def directory(self, name: str) -> HandleDirectory | None:
-        """Return a folder in it, None if there is none of that name."""
-        handle = await self._entry("getDirectoryHandle", name)
-        return None if handle is None else HandleDirectory(handle)
-
-    async def open(self, name: str) -> BlobSource | None:
-        """Open a file in it, None if there is none of that name."""
-        handle = await self._entry("getFileHandle", name)
-        return None if handle is None else BlobSource(await handle.getFile())
-
-    async def _entry(self, method: str, name: str) -> Any:
-        check_component(name)
-        try:
-            return await getattr(self._handle, method)(name)
-        except JsException as error:
-            if error.name in _NOT_THERE:
-                return None
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: Any) -> SourceError:
-        return SourceError(
-            f"cannot read the folder {self.name}",
-            found=str(error.message),
-            remedy="Open the folder again.",
-        )
-
-
-async def open_url(url: str, tell: Tell) -> Source:
-    """Fetch a small file whole, for a request per tensor takes longer; else by range.
-
-    It also lets a server without ranges serve a small model.
+    Its buffers are the machine's own memory, and nothing refuses them: 16.8 GB asked of
+    SwiftShader on a machine with 23 GB ended the browser's GPU process after a minute.
+    The hint is in GiB and rounded, up too; half of it leaves room for all else.
     """
-    abort = AbortController.new()
-    options = to_js({"signal": abort.signal}, dict_converter=Object.fromEntries)
-    try:
-        response = await fetch(url, options)
-        size = int(response.headers.get("Content-Length") or 0)
-        if response.ok and 0 < size <= _WHOLE:
-            parts = await read_parts(response, size, tell)
-            return BlobSource(File.new(to_js(parts), url.rpartition("/")[2]))
-    except JsException as error:
-        raise SourceError(
-            f"cannot read {url}",
-            found=str(error),
-            remedy="Check the network, then load the model again.",
-        ) from error
-    finally:
-        abort.abort()
-    return await UrlSource.open(url)
-
-
-async def read_parts(response: Any, size: int, tell: Tell) -> list[Any]:
-    """Return the body of a response in pieces, as JavaScript arrays."""
-    reader = response.body.getReader()
-    parts: list[Any] = []
-    n_bytes = 0
-    tell(0, size)
-    while not (piece := await reader.read()).done:
-        parts.append(piece.value)
-        n_bytes += piece.value.length
-        tell(n_bytes, size)
-    return parts
-
-
-def close_all(sources: Sequence[OpenFile]) -> None:
-    """Give back what the sources hold."""
-    for source in sources:
-        source.close()
+    hint = getattr(navigator, "deviceMemory", None)
+    if hint is None or not device.info.is_software:
+        return None
+    return int(hint * 2**29)
 
 
 def sampling_options(options: dict[str, Any]) -> SamplingOptions:
@@ -329,6 +341,10 @@ def finished(event: Finished) -> dict[str, Any]:
         "n_generated": event.n_generated,
         "prefill_seconds": event.prefill_seconds,
         "decode_seconds": event.decode_seconds,
+        "bytes_per_second": event.bytes_per_second,
+        "n_dispatches": event.n_dispatches,
+        "weight_bytes": event.weight_bytes,
+        "kv_bytes_read": event.kv_bytes,
     }
 
 
@@ -359,6 +375,7 @@ def post_error(number: int, error: Exception, kept: bool = False) -> None:
         expected=error.expected,
         remedy=error.remedy,
         kept=kept,
+        n_ctx=error.n_ctx if isinstance(error, DeviceError) else 0,
     )
 
 

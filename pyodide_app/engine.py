@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import struct
 from array import array
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
-from pyodide_app import errors
+from pyodide_app import errors, pace, preflight, step
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall, gemma4
 from pyodide_app.chat.gemma4_parser import OutputParser
+from pyodide_app.chat.stop_strings import StopStrings
+from pyodide_app.decoding import Queue, Sampled
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device, Prepared
-from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.plan import Buffer, View, whole
-from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.graph.tensors import Tensor
-from pyodide_app.loader import Loaded, Progress, load
+from pyodide_app.graph.plan import Buffer, View
+from pyodide_app.loader import DEFAULTS, Loaded, Progress, load
 from pyodide_app.models import gemma4 as model
+from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions, pack_state
 from pyodide_app.tokenizer import Tokenizer
 
@@ -38,10 +46,25 @@ class Finished:
     n_prompt: int
     n_reused: int  # prompt tokens whose keys and values were still in the cache
     n_generated: int
-    prefill_seconds: float
-    decode_seconds: float
+    prefill_seconds: float  # until the first token was here
+    decode_seconds: float  # from then on until the last was
+    n_dispatches: int  # of a token's step
+    weight_bytes: int  # that a step reads
+    kv_bytes: int  # likewise, on average over the reply
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Return the speed of decoding; 0 where too few tokens say nothing of it."""
+        n = self.n_generated - 1
+        return n / self.decode_seconds if n > 0 and self.decode_seconds else 0.0
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Return how fast decoding has read weights, keys and values."""
+        return self.tokens_per_second * (self.weight_bytes + self.kv_bytes)
 
 
+Tell = Callable[[Progress], None]
 Event = ThinkingDelta | ContentDelta | ToolCall | Finished
 
 
@@ -59,46 +82,34 @@ class Engine:
             loaded.file.metadata.get_str("general.name", ""),
         )
         self.cached_ids: list[int] = []  # whose keys and values are in the cache
-        self._arena = Arena()
+        self._arena = loaded.layout.arena
         self._plans: dict[tuple[int, bool], Prepared] = {}
-        self._state = Buffer("state", STATE_BYTES)
-        self._tokens = Buffer("tokens", 4 * loaded.tuning.chunk)
+        self._buffers = loaded.layout.step
         tokenizer = loaded.tokenizer
         self._stop_ids = tokenizer.stop_ids if tokenizer else frozenset()
-        bits = -(-loaded.model.config.n_vocab // 32)
-        self._suppressed = Buffer("suppressed", 4 * bits)
-        self._seen = Buffer("seen", 4 * bits)
         self._stopping = asyncio.Event()
         self._busy = False
+        self.pace: pace.Pace = pace.Single() if loaded.rows else pace.Adaptive()
         suppressed = tokenizer.suppress_ids if tokenizer else ()
-        self.device.write(self._suppressed, 0, _bits(bits, suppressed))
+        self._write_bits(self._buffers.suppressed, suppressed)
 
     @classmethod
     async def load(
         cls,
         sources: Sequence[ByteSource],
         device: Device,
+        options: LoadOptions = DEFAULTS,
         *,
-        n_ctx: int | None = None,
-        kv: str = "f16",
-        memory: int | None = None,
-        host_embeddings: bool = False,
         progress: Callable[[Progress], None] = lambda _: None,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> Engine:
         """Load a model from one GGUF, or from all shards of a split one.
 
-        `memory` is how many bytes the device may hold, where that is known. Per-layer
-        embeddings stay in the file, which must stay open, if they do not fit, or with
-        `host_embeddings` in any case.
+        As `loader.load` does. Per-layer embeddings that stay in the file are read from
+        there, so that it must stay open.
         """
         loaded = await load(
-            sources,
-            device,
-            n_ctx=n_ctx,
-            kv=kv,
-            memory=memory,
-            host_embeddings=host_embeddings,
-            progress=progress,
+            sources, device, options, progress=progress, make_room=make_room
         )
         engine = cls(device, loaded)
         try:
@@ -110,12 +121,14 @@ class Engine:
         return engine
 
     async def warm_up(self) -> None:
-        """Compile what a prompt and a reply need, before the first message waits.
-
-        The widest pass comes first: its scratch buffers serve all others.
-        """
+        """Compile what a prompt and a reply need, before the first message waits."""
         await self._plan((self.loaded.tuning.chunk, True))
         await self._plan((1, True))
+        if self.loaded.rows is None:
+            await self.device.settle()
+            start = perf_counter()
+            await self.device.read(View(self._buffers.state, 0, 4))
+            self.pace = pace.Adaptive(latency=perf_counter() - start)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -154,13 +167,12 @@ class Engine:
         }
 
     def stop(self) -> None:
-        """End the running generation after the token in flight."""
+        """End the running generation after what is queued: one token, or 50 ms."""
         self._stopping.set()
 
     def close(self) -> None:
         """Free everything the model holds on the device."""
-        own = [self._state, self._tokens, self._suppressed, self._seen]
-        self.device.release([*self.loaded.buffers, *self._arena.buffers, *own])
+        self.device.release(self.loaded.layout.buffers)
 
     # -- requests ----------------------------------------------------------------
 
@@ -182,19 +194,72 @@ class Engine:
         think: bool = False,
         sampling: SamplingOptions | None = None,
         max_tokens: int | None = None,
-    ) -> AsyncIterator[Event]:
-        """Answer a conversation: deltas of thought and text, tool calls, the end."""
+        ignore_eos: bool = False,
+        stop: Sequence[str] = (),
+        progress: Tell = lambda _: None,
+    ) -> AsyncGenerator[Event, None]:
+        """Answer a conversation: deltas of thought and text, tool calls, the end.
+
+        A stop string ends the reply wherever the model writes it, in a thought as well.
+        """
         ids, in_thought = self.encode_chat(messages, tools, think)
         parser = OutputParser(think, in_thought, tools=tools)
-        decoder = self.tokenizer.decoder()
-        async for item in self.generate(ids, sampling=sampling, max_tokens=max_tokens):
-            if isinstance(item, int):
-                for event in parser.push(decoder.push(item)):
+        items = self.generate_text(
+            ids,
+            sampling=sampling,
+            max_tokens=max_tokens,
+            ignore_eos=ignore_eos,
+            stop=stop,
+            progress=progress,
+        )
+        async with aclosing(items):
+            async for item in items:
+                if isinstance(item, str):
+                    for event in parser.push(item):
+                        yield event
+                    continue
+                for event in parser.finish():
                     yield event
-                continue
-            for event in [*parser.push(decoder.finish()), *parser.finish()]:
-                yield event
-            yield item
+                yield item
+
+    async def generate_text(
+        self,
+        ids: Sequence[int],
+        *,
+        sampling: SamplingOptions | None = None,
+        max_tokens: int | None = None,
+        ignore_eos: bool = False,
+        stop: Sequence[str] = (),
+        progress: Tell = lambda _: None,
+    ) -> AsyncGenerator[str | Finished, None]:
+        """Continue a prompt: more text whenever it is certain, then how it ended.
+
+        The text ends before the first stop string; the ids end with the token that
+        completed it. Raises RequestError for a stop string that cannot be one.
+        """
+        stops = StopStrings(stop)
+        decoder = self.tokenizer.decoder()
+        n_read = 0
+        items = self.generate(
+            ids,
+            sampling=sampling,
+            max_tokens=max_tokens,
+            ignore_eos=ignore_eos,
+            progress=progress,
+        )
+        async with aclosing(items):
+            async for item in items:
+                if isinstance(item, Finished):
+                    text = stops.push(decoder.finish()) + stops.finish()
+                else:
+                    n_read += not stops.found  # else it was under way at the end
+                    text = stops.push(decoder.push(item))
+                    if stops.found:
+                        self.stop()
+                if text:
+                    yield text
+                if isinstance(item, Finished):
+                    yield _cut(item, n_read) if stops.found else item
 
     async def generate(
         self,
@@ -203,19 +268,26 @@ class Engine:
         sampling: SamplingOptions | None = None,
         max_tokens: int | None = None,
         ignore_eos: bool = False,
-    ) -> AsyncIterator[int | Finished]:
+        progress: Tell = lambda _: None,
+    ) -> AsyncGenerator[int | Finished, None]:
         """Continue a prompt: each new token id, then how it ended.
 
+        `progress` is told of a prompt of several chunks. Closing this early leaves the
+        engine ready for the next request.
         Raises ContextFullError when the prompt leaves no room for a token.
         """
         self._check_request(ids, max_tokens)
         self._busy = True
         self._stopping.clear()
+        stops = () if ignore_eos else self._stop_ids
+        self._write_bits(self._buffers.stops, stops)
+        options = sampling or SamplingOptions()
         try:
-            async for item in self._run(
-                list(ids), sampling or SamplingOptions(), max_tokens, ignore_eos
-            ):
-                yield item
+            async with aclosing(
+                self._run(list(ids), options, max_tokens, progress)
+            ) as items:
+                async for item in items:
+                    yield item
         finally:
             self._busy = False
 
@@ -224,14 +296,16 @@ class Engine:
         self._check_request(ids, None)
         self.cached_ids = []
         n_vocab = self.loaded.model.config.n_vocab
-        rows = max(1, _LOGIT_ROWS_BYTES // (4 * n_vocab))
-        step = min(self.loaded.tuning.chunk, rows)
-        for begin in range(0, len(ids), step):
-            chunk = list(ids[begin : begin + step])
+        most = min(_LOGIT_ROWS_BYTES, self.device.info.limits.max_binding_bytes)
+        rows = max(1, most // (4 * n_vocab))
+        width = min(self.loaded.tuning.chunk, rows)
+        for begin in range(0, len(ids), width):
+            chunk = list(ids[begin : begin + width])
             self._write_chunk(begin, chunk)
             await self._gather(chunk)
             ops = self._ops(f"logits.{len(chunk)}", len(chunk))
-            y = model.logits(ops, self.loaded.model, self._forward(ops))
+            x = step.forward(ops, self.loaded.model, self._buffers, len(chunk))
+            y = model.logits(ops, self.loaded.model, x)
             plan, views = ops.finish()
             yield await self.device.run(await self.device.prepare(plan), views[y])
         self.cached_ids = list(ids)
@@ -243,75 +317,122 @@ class Engine:
         ids: list[int],
         sampling: SamplingOptions,
         max_tokens: int | None,
-        ignore_eos: bool,
-    ) -> AsyncIterator[int | Finished]:
+        progress: Tell,
+    ) -> AsyncGenerator[int | Finished, None]:
         start = perf_counter()
         limit = min(max_tokens or self.n_ctx, self.n_ctx - len(ids) + 1)
         new: list[int] = []
-        reused = self._reusable(ids)
-        token = await self._prefill(ids, reused, sampling)
-        prefilled = perf_counter()
+        n_reused = self._reusable(ids)
         reason = "stopped"
-        while token is not None and not self._stopping.is_set():
-            if token in self._stop_ids and not ignore_eos:
-                reason = "stop"
-                break
-            new.append(token)
-            yield token
-            if len(new) == limit:
-                reason = "length" if limit == max_tokens else "context"
-                break
-            if self._stopping.is_set():
-                break
-            token = await self._step((1, True))
-            self.cached_ids.append(new[-1])
-        end = perf_counter()
+        first = await self._prefill(ids, n_reused, sampling, progress)
+        prefilled = end = perf_counter()
+        async with aclosing(self._decode(first, limit)) as tokens:
+            async for sampled in tokens:
+                if self._stopping.is_set():
+                    break
+                end = perf_counter()
+                if sampled.is_stop:
+                    reason = "stop"
+                    break
+                new.append(sampled.token)
+                yield sampled.token
+                if len(new) == limit:
+                    reason = "length" if limit == max_tokens else "context"
+                    break
+        fit, config = self.loaded.fit, self.loaded.model.config
+        n_keys = len(ids) + len(new) // 2
         yield Finished(
-            reason,
-            tuple(new),
-            len(ids),
-            reused,
-            len(new),
-            prefilled - start,
-            end - prefilled,
+            reason=reason,
+            ids=tuple(new),
+            n_prompt=len(ids),
+            n_reused=n_reused,
+            n_generated=len(new),
+            prefill_seconds=prefilled - start,
+            decode_seconds=end - prefilled,
+            n_dispatches=fit.n_dispatches,
+            weight_bytes=fit.step_bytes,
+            kv_bytes=preflight.kv_bytes_read(config, fit.kv, n_keys),
         )
 
     async def _prefill(
-        self, ids: list[int], begin: int, sampling: SamplingOptions
-    ) -> int | None:
-        """Run the prompt from `begin` on; return the first token, None if stopped."""
-        self.device.write(self._state, 0, pack_state(begin, sampling))
-        bits = self._seen.size // 4
-        self.device.write(self._seen, 0, _bits(bits, ids))
+        self, ids: list[int], begin: int, sampling: SamplingOptions, progress: Tell
+    ) -> Sampled | None:
+        """Run the prompt from `begin` on; return the first token, None if stopped.
+
+        A last token that is left alone takes the one before it along, which is computed
+        once more: a pass of one token runs the kernels of a decode step, and these add
+        up in another order. So a prompt gives the same bits however it is cut.
+        """
+        self.device.write(self._buffers.state, 0, pack_state(begin, sampling))
+        self._write_bits(self._buffers.seen, ids)
         del self.cached_ids[begin:]
         chunk = self.loaded.tuning.chunk
         for position in range(begin, len(ids), chunk):
-            part = ids[position : position + chunk]
-            self._write_chunk(position, part)
+            if len(ids) - begin > chunk:
+                progress(Progress("prompt", position - begin, len(ids) - begin))
+            is_alone = position == len(ids) - 1 and position > 0 and chunk > 1
+            first = position - is_alone
+            part = ids[first : position + chunk]
+            self._write_chunk(first, part)
             await self._gather(part)
             last = position + chunk >= len(ids)
-            token = await self._step((len(part), last))
-            self.cached_ids += part
+            prepared = await self._plan((len(part), last))
+            # What no pass has sampled yet is read to wait for the pass.
+            data = await self.device.run(prepared, View(self._buffers.sampled, 0, 4))
+            self.cached_ids[first:] = part
             if last:
-                return token
+                return Sampled.from_word(int.from_bytes(data, "little"))
             if self._stopping.is_set():
                 break
         return None
 
-    async def _step(self, key: tuple[int, bool]) -> int:
-        """Replay a pass over n tokens; return the token that it sampled, if it did."""
-        prepared = await self._plan(key)
-        data = await self.device.run(prepared, View(self._state, 0, 8))
-        _, token = struct.unpack("<II", data)
-        if key[1]:
-            await self._gather([token])  # before anyone looks at it: a step needs it
-        return int(token)
+    async def _decode(
+        self, first: Sampled | None, n_most: int
+    ) -> AsyncGenerator[Sampled, None]:
+        """Yield the tokens up to a stop token, `n_most` at most, the first given.
+
+        More is queued before those that are here are yielded, so that the GPU goes on
+        meanwhile. What is queued when this is closed is still waited for: the keys and
+        values are in the cache.
+        """
+        if first is None:
+            return
+        plan = await self._plan((1, True))
+        queue = Queue(self.device, plan, self._buffers.sampled, self.pace)
+        newest, found = first.token, [first]
+        try:
+            while True:
+                is_over = found[-1].is_stop or self._stopping.is_set()
+                if not is_over and queue.n_submitted < n_most:
+                    await self._gather([newest])
+                    queue.fill(n_most)
+                for sampled in found:
+                    yield sampled
+                if found[-1].is_stop or not queue:
+                    break
+                newest, found = await self._take(queue, newest)
+        finally:
+            while queue:
+                newest, _ = await self._take(queue, newest)
+
+    async def _take(self, queue: Queue, newest: int) -> tuple[int, list[Sampled]]:
+        """Take what follows the newest token; all but its last is then in the cache."""
+        try:
+            found = await queue.take()
+        except BaseException:
+            self.cached_ids = []  # nobody knows what is
+            raise
+        tokens = [newest, *(sampled.token for sampled in found)]
+        self.cached_ids += tokens[:-1]
+        return tokens[-1], found
 
     def _reusable(self, ids: list[int]) -> int:
         """Return how many prompt tokens the cache already holds.
 
         At least one token runs, for its logits. A sliding layer's ring keeps a chunk
         more than its window: going back further than that needs a fresh start.
+        What earlier prompts stored is what this one would store, to the bit. What
+        decode steps stored, a reply or a prompt of one token, differs in rounding.
         """
         common = 0
         for cached, wanted in zip(self.cached_ids, ids[:-1], strict=False):
@@ -353,9 +474,12 @@ class Engine:
 
     # -- plans -------------------------------------------------------------------
 
+    def _write_bits(self, buffer: Buffer, ids: Iterable[int]) -> None:
+        self.device.write(buffer, 0, _bits(buffer.size // 4, ids))
+
     def _write_chunk(self, position: int, ids: Sequence[int]) -> None:
-        self.device.write(self._state, 0, struct.pack("<I", position))
-        self.device.write(self._tokens, 0, array("I", ids).tobytes())
+        self.device.write(self._buffers.state, 0, struct.pack("<I", position))
+        self.device.write(self._buffers.tokens, 0, array("I", ids).tobytes())
 
     async def _gather(self, ids: Sequence[int]) -> None:
         """Fetch the per-layer embeddings of the next pass, where they are not here."""
@@ -363,24 +487,13 @@ class Engine:
             await self.loaded.rows.gather(self.device, ids)
 
     def _ops(self, label: str, n_tokens: int, trace: bool = False) -> Ops:
-        return Ops(label, self.loaded.tuning, self._arena, self._state, n_tokens, trace)
-
-    def _forward(self, ops: Ops) -> Tensor:
-        tokens = Tensor((ops.n_tokens,), View(self._tokens, 0, 4 * ops.n_tokens))
-        return model.forward(ops, self.loaded.model, tokens)
+        state = self._buffers.state
+        return Ops(label, self.loaded.tuning, self._arena, state, n_tokens, trace)
 
     def record(self, n_tokens: int, sample: bool, trace: bool = False) -> Ops:
         """Record a pass over n tokens; with `sample` it ends in the next token."""
         ops = self._ops(f"step.{n_tokens}", n_tokens, trace)
-        x = self._forward(ops)
-        if sample:
-            y = model.logits(ops, self.loaded.model, x, row_begin=n_tokens - 1)
-            ops.sample(
-                y,
-                _tensor(self._tokens),
-                _tensor(self._suppressed),
-                _tensor(self._seen),
-            )
+        step.record(ops, self.loaded.model, self._buffers, sample)
         return ops
 
     async def _plan(self, key: tuple[int, bool]) -> Prepared:
@@ -388,7 +501,9 @@ class Engine:
         if key in self._plans:
             self._plans[key] = self._plans.pop(key)
             return self._plans[key]
-        plan, _ = self.record(*key).finish()
+        plan = self.loaded.layout.plans.get(key[0]) if key[1] else None
+        if plan is None:
+            plan, _ = self.record(*key).finish()
         prepared = await self.device.prepare(plan)
         whole_chunk = self.loaded.tuning.chunk
         odd = [k for k in self._plans if k[0] not in (1, whole_chunk)]
@@ -398,11 +513,13 @@ class Engine:
         return prepared
 
 
-def _tensor(buffer: Buffer) -> Tensor:
-    return Tensor((buffer.size // 4,), whole(buffer))
+def _cut(end: Finished, n_generated: int) -> Finished:
+    """Return the end of a reply that a stop string has ended after so many tokens."""
+    ids = end.ids[:n_generated]
+    return replace(end, reason="stop", ids=ids, n_generated=n_generated)
 
 
-def _bits(n_words: int, ids: Sequence[int]) -> bytes:
+def _bits(n_words: int, ids: Iterable[int]) -> bytes:
     """Return a bit mask with the bits of `ids` set, as little-endian words."""
     mask = bytearray(4 * n_words)
     for i in ids:

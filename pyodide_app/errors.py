@@ -70,6 +70,8 @@ class SourceError(EngineError):
 class DeviceError(EngineError):
     """The GPU or its driver failed."""
 
+    n_ctx = 0  # the longest context with which it could work, where one is known
+
 
 class DeviceMissingError(DeviceError):
     """There is no WebGPU here, or no adapter."""

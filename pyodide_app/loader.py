@@ -5,30 +5,46 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyodide_app import errors, preflight, weights
 from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
-from pyodide_app.graph import rope, tuning
-from pyodide_app.graph.plan import Buffer, whole
-from pyodide_app.graph.tensors import ExpertSlots, Rope, Weight
-from pyodide_app.kv_cache import KV_BYTES
+from pyodide_app.graph import rope
+from pyodide_app.graph.tuning import Tuning
+from pyodide_app.layout import PER_LAYER_TABLE, Layout
 from pyodide_app.models import gemma4
 from pyodide_app.models.gemma4_config import ARCHITECTURE, Config, select_tensors
+from pyodide_app.preflight import Fit, LoadOptions
 from pyodide_app.tokenizer import Tokenizer
 
-DEFAULT_CONTEXT = 8192
+_RESERVED = 256 << 20  # bytes that are asked for before the device may say no
+DEFAULTS = LoadOptions()
+Arranged = tuple[Fit, Layout]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a load is: of the weights in bytes, else 0 of 1 when a stage begins."""
+    """How far a load is: of the weights in bytes, else 0 of 1 when a stage begins.
 
-    stage: str  # "header" | "tokenizer" | "weights" | "pipelines"
+    Or how far a long prompt is read, in tokens.
+    """
+
+    stage: str  # "header" | "tokenizer" | "weights" | "pipelines" | "prompt"
     done: int
     total: int
+    fit: Fit | None = None  # with "tokenizer": what the model will take
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checked:
+    """What a header says of a model, and how the model would run."""
+
+    file: GGUFFile
+    config: Config
+    fit: Fit
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +53,24 @@ class Loaded:
 
     file: GGUFFile
     tokenizer: Tokenizer | None  # None for a file without a vocabulary
-    model: gemma4.Model
-    tuning: tuning.Tuning
     n_parameters: int
-    fit: preflight.Fit  # what was said of it before it was loaded
-    rows: weights.HostRows | None  # of per-layer embeddings that stay in the file
-    buffers: tuple[Buffer, ...]  # all that outlives a pass
+    fit: Fit  # what was said of it before it was loaded
+    layout: Layout
+
+    @property
+    def model(self) -> gemma4.Model:
+        """Return the model with its weights, caches and tables."""
+        return self.layout.model
+
+    @property
+    def tuning(self) -> Tuning:
+        """Return how wide the kernels run."""
+        return self.layout.tuning
+
+    @property
+    def rows(self) -> weights.HostRows | None:
+        """Return the per-layer embeddings that stay in the file, if they do."""
+        return self.layout.rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,131 +81,122 @@ class _Header:
     config: Config
     chosen: dict[str, TensorInfo]
 
+    def resident(self, fitted: Fit) -> dict[str, TensorInfo]:
+        """Return the tensors that go to the device."""
+        left = PER_LAYER_TABLE if fitted.mode == preflight.HOST_EMBEDDINGS else None
+        return {name: info for name, info in self.chosen.items() if name != left}
 
-async def fit(
-    sources: Sequence[ByteSource],
-    adapter: AdapterInfo,
-    *,
-    n_ctx: int | None = None,
-    kv: str = "f16",
-    memory: int | None = None,
-    host_embeddings: bool = False,
-    tune: tuning.Tuning | None = None,
-) -> tuple[Config, preflight.Fit]:
+
+async def check(
+    sources: Sequence[ByteSource], adapter: AdapterInfo, options: LoadOptions = DEFAULTS
+) -> Checked:
     """Say from the header alone how a model would run on an adapter.
 
     Raises what `load` raises before it reads weights.
     """
-    tune = tune or tuning.choose(adapter.is_software)
     header = await _read_header(sources)
-    return header.config, preflight.check(
-        header.config,
-        header.chosen,
-        adapter,
-        tune,
-        n_ctx=_context(header.config, n_ctx),
-        kv=_kv_type(kv),
-        memory=memory,
-        host_embeddings=host_embeddings,
-    )
+    fit, layout = preflight.arrange(header.config, header.chosen, adapter, options)
+    return Checked(header.file, header.config, fit, layout)
 
 
 async def load(
     sources: Sequence[ByteSource],
     device: Device,
+    options: LoadOptions = DEFAULTS,
     *,
-    n_ctx: int | None = None,
-    kv: str = "f16",
-    memory: int | None = None,
-    host_embeddings: bool = False,
-    tune: tuning.Tuning | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
+    make_room: Callable[[], bool] = lambda: False,
 ) -> Loaded:
     """Read a GGUF and put its text model on the device.
 
-    `n_ctx` is the context in tokens; by default the model's own, up to 8192. `memory`
-    is how many bytes the device may hold, where that is known; per-layer embeddings
-    stay in the file if they do not fit, or with `host_embeddings` in any case.
-    Raises EngineError's subclasses, DeviceLimitError and DeviceMemoryError before
-    weights are read; what was allocated until then is freed.
+    All that the model takes is reserved before weights are read. Where that fails,
+    `make_room` may free something and say so, and per-layer embeddings may stay in the
+    file. Raises EngineError's subclasses, DeviceLimitError and DeviceMemoryError before
+    weights are read; what was allocated is freed.
     """
     progress(Progress("header", 0, 1))
     header = await _read_header(sources)
-    tune = tune or tuning.choose(device.info.is_software)
-    n_ctx, kv = _context(header.config, n_ctx), _kv_type(kv)
-
-    def check(host_embeddings: bool) -> preflight.Fit:
-        return preflight.check(
-            header.config,
-            header.chosen,
-            device.info,
-            tune,
-            n_ctx=n_ctx,
-            kv=kv,
-            memory=memory,
-            host_embeddings=host_embeddings,
-        )
-
-    fitted = check(host_embeddings)
-    progress(Progress("tokenizer", 0, 1))
+    arranged = _arrange(header, device, options)
+    factors = await _global_factors(header)
+    rotated = rope.rotated_pairs(factors)
+    if rotated != arranged[1].model.rope.n_pairs:  # which the header did not say
+        arranged = _arrange(header, device, options, rotated)
+    progress(Progress("tokenizer", 0, 1, arranged[0]))
     tokenizer = _make_tokenizer(header.file, header.config)
+    progress(Progress("weights", 0, _total(header.resident(arranged[0]))))
+    fitted, layout = await _reserve(
+        device, header, options, rotated, arranged, make_room
+    )
     try:
-        return await _fill(device, tune, header, tokenizer, fitted, progress)
-    except errors.DeviceMemoryError:
-        smaller = check(True)
-        if smaller.mode == fitted.mode:
-            raise
-    return await _fill(device, tune, header, tokenizer, smaller, progress)
-
-
-async def _fill(
-    device: Device,
-    tune: tuning.Tuning,
-    header: _Header,
-    tokenizer: Tokenizer | None,
-    fitted: preflight.Fit,
-    progress: Callable[[Progress], None],
-) -> Loaded:
-    """Put the weights where they belong, and make all else that outlives a pass."""
-    file, config, chosen = header.file, header.config, dict(header.chosen)
-    limits, rows = device.info.limits, None
-    if fitted.mode == preflight.HOST_EMBEDDINGS:
-        table = chosen.pop(preflight.PER_LAYER_TABLE)
-        rows = weights.HostRows(table, tune.chunk, limits)
-    placed = {name: weights.place(info, limits) for name, info in chosen.items()}
-    buffers = [p.view.buffer for weight in placed.values() for p in weight.parts]
-    buffers += rows.buffers if rows else []
-    caches = gemma4.make_caches(config, fitted.kv, fitted.n_ctx, tune.chunk)
-    buffers += [b for cache in caches.values() for b in (cache.k, cache.v)]
-    try:
-        progress(Progress("weights", 0, sum(info.size for info in chosen.values())))
-        await _reserve(device, buffers)
-        await _upload(device, tune, placed, chosen, progress)
-        if rows is not None:
-            rows.write_numbers(device)
-            placed[preflight.PER_LAYER_TABLE] = rows.weight
-        model = gemma4.Model(
-            config,
-            placed,
-            caches,
-            *await _make_ropes(device, file, config, fitted.n_ctx, buffers),
-            _make_slots(device, config, buffers),
-            rows.numbers if rows else None,
-        )
+        await _upload(device, header, fitted, layout, progress)
+        _write_tables(device, header.config, factors, fitted, layout)
     except BaseException:
-        device.release(buffers)
+        device.release(layout.buffers)
         raise
-    n_parameters = sum(info.n_elements for info in file.tensors.values())
-    return Loaded(
-        file, tokenizer, model, tune, n_parameters, fitted, rows, tuple(buffers)
+    n_parameters = sum(info.n_elements for info in header.file.tensors.values())
+    return Loaded(header.file, tokenizer, n_parameters, fitted, layout)
+
+
+def _arrange(
+    header: _Header, device: Device, options: LoadOptions, rotated: int | None = None
+) -> Arranged:
+    return preflight.arrange(
+        header.config, header.chosen, device.info, options, rotated
     )
 
 
-async def _reserve(device: Device, buffers: Sequence[Buffer]) -> None:
-    """Have the device make all large buffers, before gigabytes are read for them."""
-    for buffer in buffers:
-        device.write(buffer, 0, bytes(4))
-    await device.settle()
+async def _reserve(
+    device: Device,
+    header: _Header,
+    options: LoadOptions,
+    rotated: int,
+    arranged: Arranged,
+    make_room: Callable[[], bool],
+) -> Arranged:
+    """Have the device make all buffers before gigabytes are read for them.
+
+    Raises DeviceMemoryError with the numbers.
+    """
+    refusal = await _make(device, arranged[1])
+    if refusal and make_room():
+        refusal = await _make(device, arranged[1])
+    if refusal is None:
+        return arranged
+    on_host = replace(options, host_embeddings=True)
+    smaller = _arrange(header, device, on_host, rotated)
+    if smaller[0].mode != arranged[0].mode:
+        refusal = await _make(device, smaller[1])
+        if refusal is None:
+            return smaller
+    held, cause = refusal
+    longest = preflight.longest_context(
+        header.config, header.chosen, device.info, replace(on_host, memory=held)
+    )
+    raise preflight.out_of_memory(smaller[0], held, cause, longest) from cause
+
+
+async def _make(
+    device: Device, layout: Layout
+) -> tuple[int, errors.DeviceMemoryError] | None:
+    """Make all buffers, or none: how many bytes there were at least, and why no more.
+
+    Written to, since a device may put off what nobody uses.
+    """
+    held = asked = 0
+    try:
+        for buffer in layout.buffers:
+            device.write(buffer, 0, bytes(4))
+            asked += buffer.size
+            if asked >= _RESERVED:
+                await device.settle()
+                held, asked = held + asked, 0
+        await device.settle()
+    except BaseException as error:
+        device.release(layout.buffers)
+        if isinstance(error, errors.DeviceMemoryError):
+            return held, error
+        raise
+    return None
 
 
 async def _read_header(sources: Sequence[ByteSource]) -> _Header:
@@ -188,12 +207,6 @@ async def _read_header(sources: Sequence[ByteSource]) -> _Header:
     return _Header(file, config, select_tensors(config, file.tensors))
 
 
-def _kv_type(kv: str) -> str:
-    if kv not in KV_BYTES:
-        raise errors.RequestError("kv type", found=kv, expected="f16 or f32")
-    return kv
-
-
 def _check_architecture(file: GGUFFile) -> None:
     if file.architecture != ARCHITECTURE:
         raise errors.UnsupportedArchitectureError(
@@ -202,18 +215,6 @@ def _check_architecture(file: GGUFFile) -> None:
             expected=repr(ARCHITECTURE),
             remedy="Choose a Gemma 4 text model",
         )
-
-
-def _context(config: Config, n_ctx: int | None) -> int:
-    if n_ctx is None:
-        return min(config.n_ctx_train, DEFAULT_CONTEXT)
-    if not 1 <= n_ctx <= config.n_ctx_train:
-        raise errors.RequestError(
-            "context length",
-            found=str(n_ctx),
-            expected=f"1 to {config.n_ctx_train} tokens, what the model was made for",
-        )
-    return n_ctx
 
 
 def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
@@ -232,13 +233,13 @@ def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
 
 async def _upload(
     device: Device,
-    tune: tuning.Tuning,
-    placed: Mapping[str, Weight],
-    chosen: Mapping[str, TensorInfo],
+    header: _Header,
+    fitted: Fit,
+    layout: Layout,
     progress: Callable[[Progress], None],
 ) -> None:
-    total = sum(info.size for info in chosen.values())
-    done = 0
+    infos = header.resident(fitted)
+    done, total = 0, _total(infos)
 
     def on_bytes(n: int) -> None:
         nonlocal done
@@ -246,40 +247,46 @@ async def _upload(
         progress(Progress("weights", done, total))
 
     # In file order: a disk reads ahead, and so does the network.
-    for name in sorted(chosen, key=lambda name: chosen[name].offset):
-        await weights.upload(device, tune, placed[name], chosen[name], on_bytes)
+    for name in sorted(infos, key=lambda name: infos[name].offset):
+        weight = layout.model.weights[name]
+        await weights.upload(device, layout.tuning, weight, infos[name], on_bytes)
     await device.settle()
 
 
-async def _make_ropes(
-    device: Device, file: GGUFFile, config: Config, n_ctx: int, buffers: list[Buffer]
-) -> tuple[Rope, Rope]:
-    """Return the rotary tables of the global and of the sliding layers."""
-    ropes = []
-    for is_sliding, theta in (
-        (False, config.rope_theta),
-        (True, config.rope_theta_swa),
+def _total(infos: Mapping[str, TensorInfo]) -> int:
+    return sum(info.size for info in infos.values())
+
+
+def _write_tables(
+    device: Device,
+    config: Config,
+    factors: Sequence[float],
+    fitted: Fit,
+    layout: Layout,
+) -> None:
+    """Write the rotary tables, the slot tables and the numbers of gathered rows."""
+    model = layout.model
+    for rotary, theta, divisors in (
+        (model.rope, config.rope_theta, factors),
+        (model.rope_swa, config.rope_theta_swa, [1.0] * (config.head_dim(True) // 2)),
     ):
-        head_dims = {a.head_dim for a in config.layers if a.is_sliding == is_sliding}
-        head_dim = head_dims.pop() if head_dims else 8
-        factors = [1.0] * (head_dim // 2)
-        if not is_sliding:
-            factors = await _global_factors(file, config, head_dim)
-        table = rope.make_table(theta, head_dim, factors, n_ctx)
-        buffer = Buffer("rope_swa" if is_sliding else "rope", len(table))
-        buffers.append(buffer)
-        device.write(buffer, 0, table)
-        n_pairs = rope.rotated_pairs(factors)
-        ropes.append(Rope(whole(buffer), n_pairs, rope.fine_positions(n_ctx)))
-    return ropes[0], ropes[1]
+        table = rope.make_table(theta, 2 * len(divisors), divisors, fitted.n_ctx)
+        device.write(rotary.table.buffer, 0, table)
+    # Every expert resides: each has the slot of its own number.
+    identity = array("I", range(config.n_experts)).tobytes()
+    for slot in model.slots.values():
+        device.write(slot.view.buffer, slot.view.offset, identity)
+    if layout.rows is not None:
+        layout.rows.write_numbers(device)
 
 
-async def _global_factors(file: GGUFFile, config: Config, head_dim: int) -> list[float]:
+async def _global_factors(header: _Header) -> list[float]:
     """Return the frequency factors of a global head's pairs: 1e30 means unrotated."""
-    n_pairs = head_dim // 2
-    info = file.tensors.get("rope_freqs.weight")
+    config = header.config
+    n_pairs = config.head_dim(False) // 2
+    info = header.file.tensors.get("rope_freqs.weight")
     if info is None:
-        n_rotated = int(n_pairs * config.rotated_share)
+        n_rotated = min(n_pairs, int(n_pairs * config.rotated_share))
         return [1.0] * n_rotated + [1e30] * (n_pairs - n_rotated)
     if info.dims != (n_pairs,) or info.type.name != "F32":
         raise errors.ShapeError(
@@ -299,15 +306,3 @@ async def _global_factors(file: GGUFFile, config: Config, head_dim: int) -> list
             expected="positive factors, those of rotated pairs first",
         )
     return factors
-
-
-def _make_slots(
-    device: Device, config: Config, buffers: list[Buffer]
-) -> dict[int, ExpertSlots]:
-    """Write each layer's slot table: the identity, since every expert resides."""
-    slots = gemma4.make_slots(config)
-    buffers += dict.fromkeys(slot.view.buffer for slot in slots.values())
-    identity = array("I", range(config.n_experts)).tobytes()
-    for slot in slots.values():
-        device.write(slot.view.buffer, slot.view.offset, identity)
-    return slots

@@ -19,7 +19,9 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.ollama import Store
 from pyodide_app.ollama_model import Entry, StoredModel
 from pyodide_app.ollama_native import open_store
+from pyodide_app.ollama_options import Options
 
+_NONE = Options()
 EMBEDDED = Path(__file__).resolve().parent.parent / "demo" / "lapidary-demo.gguf"
 
 
@@ -28,17 +30,8 @@ class Opened:
     """The open files of a model, and what the store knows of it."""
 
     sources: list[OpenFile]
-    stored: StoredModel | None  # None for a file that was named by its path
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """Return the model's own sampling options, those that it has."""
-        return self.stored.sampling if self.stored else {}
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Return how long a reply may be, None for any length."""
-        return self.stored.max_tokens if self.stored else None
+    stored: StoredModel | None = None  # None for a file that was named by its path
+    options: Options = _NONE  # the model's own
 
     def opening(self, system: str = "") -> list[dict[str, Any]]:
         """Return what a conversation begins with; `system` replaces the model's own."""
@@ -69,13 +62,13 @@ async def open_model(text: str | None) -> Opened:
     if text is None:
         text = str(EMBEDDED)
     if os.path.lexists(text) or looks_like_path(text):
-        return Opened(list(open_files(Path(text))), None)
+        return Opened(list(open_files(Path(text))))
     try:
         store = await open_store()
         stored = await store.resolve(text)
     except (RequestError, SourceError) as error:
         raise _neither(text, error) from error
-    return Opened(await store.open_all(stored.weights), stored)
+    return Opened(await store.open_all(stored.weights), stored, stored.options)
 
 
 def looks_like_path(text: str) -> bool:
@@ -150,6 +143,6 @@ async def verify(
     Raises: FileFormatError for the first that is damaged.
     """
     models = [entry.model for entry in entries if entry.model and not entry.problem]
-    layers = {layer.blob: layer for model in models for layer in model.blobs}
-    for blob, layer in layers.items():
-        await store.verify(layer, partial(progress, blob))
+    blobs = {layer.blob: (layer, m.name) for m in models for layer in m.blobs}
+    for blob, (layer, name) in blobs.items():
+        await store.verify(layer, name, partial(progress, blob))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from pyodide_app.digest import Tell, verify
 from pyodide_app.errors import (
     EngineError,
     FileFormatError,
@@ -36,7 +37,6 @@ from pyodide_app.ollama_model import (
 )
 
 FAMILY = "gemma4"
-CHUNK_BYTES = 4 << 20  # that are hashed at a time
 _BELOW = ((), ("models",), (".ollama", "models"))  # where a chosen folder has the store
 _SHOWN_NAMES = 8  # of models, in a message
 
@@ -144,27 +144,17 @@ class Store:
         return files
 
     async def verify(
-        self, layer: Layer, progress: Callable[[int, int], None] = lambda *_: None
+        self, layer: Layer, name: str = "", tell: Tell = lambda *_: None
     ) -> None:
-        """Check a blob's SHA-256; `progress` is told the bytes done and in all.
+        """Check a blob's SHA-256; `name` is a model that it belongs to.
 
         Raises: FileFormatError when the bytes are not those that the digest names.
         """
-        file, digest = await self.open(layer), hashlib.sha256()
+        file = await self.open(layer)
         try:
-            for begin in range(0, file.size, CHUNK_BYTES):
-                end = min(begin + CHUNK_BYTES, file.size)
-                digest.update(await file.read(begin, end))
-                progress(end, file.size)
+            await verify(file, layer.digest, name, tell)
         finally:
             file.close()
-        if digest.hexdigest() != layer.digest:
-            raise FileFormatError(
-                f"the blob {layer.blob} of {self.root.name} is damaged",
-                found=f"SHA-256 {digest.hexdigest()}",
-                expected="the digest that is its name",
-                remedy=f"Delete it. {PULL}",
-            )
 
     # -- one model ---------------------------------------------------------------
 

@@ -7,27 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyodide_app.chat import gemma4
-from pyodide_app.errors import (
-    EngineError,
-    FileFormatError,
-    RequestError,
-    UnsupportedFormatError,
-)
+from pyodide_app.errors import EngineError, FileFormatError, UnsupportedFormatError
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.ollama_manifest import PULL, Config, Layer, Manifest, Reference
-from pyodide_app.sampling import SamplingOptions
-
-# Ollama's names of the sampling options that there are here, too.
-_OPTIONS = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repeat_penalty": "repetition_penalty",
-    "seed": "seed",
-}
-_OFF = {"top_k": 0, "seed": None}  # what a negative value stands for
-_OWN_STOPS = {"<turn|>", "<eos>"}  # the model's own tokens end a reply in any case
+from pyodide_app.ollama_options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +59,9 @@ class StoredModel:
         return n_parameters >= gemma4.LARGE_PARAMETERS if n_parameters else None
 
     @property
-    def sampling(self) -> dict[str, Any]:
-        """Return the default sampling options: fields of SamplingOptions."""
-        return {
-            ours: value
-            for name, ours in _OPTIONS.items()
-            if (value := _option(name, self.params)) is not None
-        }
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Return how long a reply may be by default, None for any length."""
-        limit = self.params.get("num_predict")
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            return None
-        return limit if limit > 0 else None
+    def options(self) -> Options:
+        """Return the default options, those that can be used."""
+        return Options.parse(self.params)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -102,32 +73,14 @@ class StoredModel:
             notes.append("The projector for images and sound is a blob of its own.")
         if self.drafts:
             notes.append("There is a draft model, which is not used.")
-        stops = self.params.get("stop")
-        for stop in stops if isinstance(stops, list) else [stops]:
-            if isinstance(stop, str) and stop not in _OWN_STOPS:
-                notes.append(f"The stop text {stop!a:.40} is not used.")
+        if note := self.options.note:
+            notes.append(note)
         return tuple(notes)
 
     def projector(self, file: GGUFFile) -> tuple[Layer, ...]:
         """Return the blobs with the vision tower; monolithic weights hold their own."""
         monolithic = any(name.startswith("v.") for name in file.tensors)
         return self.projectors or (self.weights if monolithic else ())
-
-
-def _option(name: str, params: Mapping[str, Any]) -> Any:
-    """Return a default option in our terms, None if there is none or a wrong one."""
-    value = params.get(name)
-    if isinstance(value, float) and value.is_integer() and name in _OFF:
-        value = int(value)
-    if name in _OFF and isinstance(value, int) and value < 0:
-        return _OFF[name]
-    if value is None:
-        return None
-    try:
-        SamplingOptions(**{_OPTIONS[name]: value})
-    except RequestError:
-        return None
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +155,7 @@ def describe_entry(entry: Entry) -> dict[str, Any]:
     }
     if model is None:
         return line
+    options = model.options
     return line | {
         "size": model.n_bytes,
         "family": model.config.family,
@@ -211,8 +165,10 @@ def describe_entry(entry: Entry) -> dict[str, Any]:
         "weights": list(map(_blob, model.weights)),
         "projectors": list(map(_blob, model.projectors)),
         "large": model.large,
-        "sampling": model.sampling,
-        "max_tokens": model.max_tokens,
+        "sampling": dict(options.sampling),
+        "max_tokens": options.max_tokens,
+        "n_ctx": options.n_ctx,
+        "stop": list(options.stop),
         "params": dict(model.params),
         "system": model.system,
         "messages": list(model.messages),

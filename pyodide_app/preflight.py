@@ -5,27 +5,38 @@ Everything follows from the header and the adapter; nothing is allocated or read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from pyodide_app import errors, weights
+from pyodide_app import errors, layout
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gpu.device import AdapterInfo
-from pyodide_app.graph import rope
-from pyodide_app.graph.arena import Arena
-from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.plan import Buffer, View, whole
-from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.graph.tensors import Rope, Tensor
-from pyodide_app.graph.tuning import Tuning
+from pyodide_app.graph import tuning
+from pyodide_app.graph.plan import Buffer
 from pyodide_app.kv_cache import KV_BYTES
+from pyodide_app.layout import PER_LAYER_TABLE, Layout
 from pyodide_app.measure import Measured
-from pyodide_app.models import gemma4
 from pyodide_app.models.gemma4_config import Config
 
 RESIDENT = "resident"  # every tensor on the GPU
 HOST_EMBEDDINGS = "host-embeddings"  # per-layer embeddings stay in the file
-PER_LAYER_TABLE = "per_layer_token_embd.weight"
+_DEFAULT_CONTEXT = 8192  # tokens
+_CONTEXT_STEP = 256  # tokens; of a context that is offered in place of a longer one
+USUAL_KEYS = 1024  # tokens in the cache, where nothing is known of a conversation
+_SMALLER_MODEL = "Choose a smaller model or a smaller type of it"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is to be loaded."""
+
+    n_ctx: int | None = None  # tokens of context; None: the default
+    default_ctx: int | None = None  # if the model was made for as many; None: 8192
+    kv: str = "f16"  # "f16" | "f32": the element type of keys and values
+    memory: int | None = None  # bytes that the device may hold, where that is known
+    host_embeddings: bool = False  # leave per-layer embeddings in the file in any case
+    tune: tuning.Tuning | None = None  # None: what suits the adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,53 +67,113 @@ class Prediction:
 
     tokens_per_second: float
     memory_seconds: float  # of a step: its bytes at the speed of a copy
-    dispatch_seconds: float  # of a step: its launches, and its submit
+    dispatch_seconds: float  # of a step: its launches, and a submit that is waited for
     load_seconds: float | None  # None where no source was measured
 
 
-def check(
+def arrange(
     config: Config,
     chosen: Mapping[str, TensorInfo],
     adapter: AdapterInfo,
-    tune: Tuning,
-    *,
-    n_ctx: int,
-    kv: str = "f16",
-    memory: int | None = None,
-    host_embeddings: bool = False,
-) -> Fit:
-    """Return how a model runs here.
+    options: LoadOptions,
+    rotated: int | None = None,
+) -> tuple[Fit, Layout]:
+    """Return how a model runs here, and where each part of it goes.
 
-    `chosen` are the tensors of the forward pass; `memory` is how many bytes the device
-    may hold, where that is known. Per-layer embeddings stay in the file if the caller
-    says so or if nothing else fits.
-    Raises DeviceLimitError with the numbers when it cannot run.
+    `chosen` are the tensors of the forward pass, `rotated` the pairs of a global head
+    that rotate, where the file says so. Per-layer embeddings stay in the file if the
+    options say so or if nothing else fits.
+    Raises RequestError for options that cannot be, and DeviceLimitError with the
+    numbers for a model that cannot run; its `n_ctx` is the longest context that can.
     """
-    modes = [RESIDENT, HOST_EMBEDDINGS]
-    if PER_LAYER_TABLE not in chosen:
-        modes.remove(HOST_EMBEDDINGS)
-    elif host_embeddings:
-        modes.remove(RESIDENT)
-    for mode in modes:
-        fit = _needs(config, chosen, adapter, tune, mode, n_ctx, kv)
-        if memory is None or fit.total_bytes <= memory:
-            return fit
-        refusal = _too_large(config, fit, memory)
-    raise refusal
+    options = replace(options, n_ctx=_context(config, options), kv=_kv_type(options.kv))
+    try:
+        return _arrange(config, chosen, adapter, options, rotated)
+    except errors.DeviceLimitError as error:
+        longest = longest_context(config, chosen, adapter, options)
+        if not longest:
+            raise
+        refusal = errors.DeviceLimitError(
+            error.what,
+            found=error.found,
+            expected=error.expected,
+            remedy=_use_context(longest),
+        )
+        refusal.n_ctx = longest
+        raise refusal from error
 
 
-def predict(fit: Fit, config: Config, measured: Measured, n_keys: int) -> Prediction:
+def longest_context(
+    config: Config,
+    chosen: Mapping[str, TensorInfo],
+    adapter: AdapterInfo,
+    options: LoadOptions,
+) -> int:
+    """Return the longest context below `options.n_ctx` that fits, in steps; 0: none."""
+
+    def fits(n_steps: int) -> bool:
+        shorter = replace(options, n_ctx=n_steps * _CONTEXT_STEP)
+        try:
+            _arrange(config, chosen, adapter, shorter, None)
+        except errors.DeviceLimitError:
+            return False
+        return True
+
+    low, high = 1, (_context(config, options) - 1) // _CONTEXT_STEP
+    if high < low or not fits(low):
+        return 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low * _CONTEXT_STEP
+
+
+def out_of_memory(
+    fit: Fit, held: int, cause: errors.DeviceMemoryError, longest: int
+) -> errors.DeviceMemoryError:
+    """Return the error for a device that gave no more than `held` bytes and a bit."""
+    error = errors.DeviceMemoryError(
+        "the device has too little memory for the model",
+        found=f"{_parts(fit)}. {cause.what}",
+        expected=f"{_gb(fit.total_bytes)} of free memory; {_gb(held)} could be had",
+        remedy=_use_context(longest)
+        if longest
+        else f"Close other programs that use the GPU, or {_lower(_SMALLER_MODEL)}",
+    )
+    error.n_ctx = longest
+    return error
+
+
+def predict(
+    fit: Fit,
+    config: Config,
+    measured: Measured,
+    n_keys: int = USUAL_KEYS,
+    read_rate: float | None = None,
+) -> Prediction:
     """Return the speed of decoding with `n_keys` tokens in the cache.
 
     It counts every byte once at the speed of a copy, and every launch at the price of
-    an empty one: kernels that wait for anything else stay below.
+    an empty one: kernels that wait for anything else stay below. Steps are queued
+    ahead, so that none waits for a submit, unless it needs something from the host.
+    `read_rate` is the source's, in bytes per second.
     """
+    n_keys = min(n_keys, fit.n_ctx)
     n_bytes = fit.step_bytes + kv_bytes_read(config, fit.kv, n_keys)
     memory = n_bytes / measured.copy_bytes_per_second
-    launches = measured.submit_seconds + fit.n_dispatches * measured.dispatch_seconds
-    rate = measured.read_bytes_per_second
-    load = None if rate is None else fit.weight_bytes / rate
+    launches = fit.n_dispatches * measured.dispatch_seconds
+    if fit.mode == HOST_EMBEDDINGS:
+        launches += measured.submit_seconds
+    load = None if read_rate is None else fit.weight_bytes / read_rate
     return Prediction(1 / (memory + launches), memory, launches, load)
+
+
+def describe(fit: Fit) -> dict[str, Any]:
+    """Return what a model takes as JSON can hold it."""
+    return {**asdict(fit), "total_bytes": fit.total_bytes}
 
 
 def describe_text(fit: Fit, prediction: Prediction | None = None) -> str:
@@ -125,7 +196,8 @@ def describe_text(fit: Fit, prediction: Prediction | None = None) -> str:
             f"{1e3 * prediction.dispatch_seconds:.1f} ms of dispatches a token"
         )
         if prediction.load_seconds is not None:
-            lines.append(f"loads in about {prediction.load_seconds:.0f} s")
+            seconds = max(1, round(prediction.load_seconds))
+            lines.append(f"loads in about {seconds} s")
     return "\n".join(lines)
 
 
@@ -165,121 +237,111 @@ def kv_bytes_read(config: Config, kv: str, n_keys: int) -> int:
 # -- memory ----------------------------------------------------------------------
 
 
-def _needs(
+def _arrange(
     config: Config,
     chosen: Mapping[str, TensorInfo],
     adapter: AdapterInfo,
-    tune: Tuning,
+    options: LoadOptions,
+    rotated: int | None,
+) -> tuple[Fit, Layout]:
+    modes = [RESIDENT, HOST_EMBEDDINGS]
+    if PER_LAYER_TABLE not in chosen:
+        modes.remove(HOST_EMBEDDINGS)
+    elif options.host_embeddings:
+        modes.remove(RESIDENT)
+    for mode in modes:
+        described = layout.describe(
+            config,
+            chosen,
+            adapter.limits,
+            options.tune
+            or tuning.choose(adapter.is_software, adapter.limits.max_workgroup_bytes),
+            n_ctx=_context(config, options),
+            kv=options.kv,
+            on_host=mode == HOST_EMBEDDINGS,
+            rotated=rotated,
+        )
+        fit = _add_up(config, chosen, described, mode, options)
+        if options.memory is None or fit.total_bytes <= options.memory:
+            return fit, described
+        refusal = _too_large(config, fit, options.memory)
+    raise refusal
+
+
+def _add_up(
+    config: Config,
+    chosen: Mapping[str, TensorInfo],
+    described: Layout,
     mode: str,
-    n_ctx: int,
-    kv: str,
+    options: LoadOptions,
 ) -> Fit:
-    """Describe a model as the loader would place it, and add it up."""
-    limits = adapter.limits
     table = chosen[PER_LAYER_TABLE] if mode == HOST_EMBEDDINGS else None
-    placed = {n: weights.place(i, limits) for n, i in chosen.items() if i is not table}
-    weight_bytes = sum(p.view.size for w in placed.values() for p in w.parts)
-    rows = None
-    if table is not None:
-        rows = weights.HostRows(table, tune.chunk, limits)
-        placed[PER_LAYER_TABLE] = rows.weight
-    slots = gemma4.make_slots(config)
-    model = gemma4.Model(
-        config,
-        placed,
-        gemma4.make_caches(config, kv, n_ctx, tune.chunk),
-        *_describe_ropes(config, n_ctx),
-        slots,
-        rows.numbers if rows else None,
-    )
-    caches = [b for cache in model.caches.values() for b in (cache.k, cache.v)]
-    tables = [model.rope.table.buffer, model.rope_swa.table.buffer]
-    tables += dict.fromkeys(slot.view.buffer for slot in slots.values())
-    tables += rows.buffers if rows else []
-    scratch, own, n_dispatches = _record(model, tune)
-    most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
-    for buffer in (*caches, *tables):
-        _check_size(buffer, most, "Choose a shorter context")
-    for buffer in scratch:
-        _check_size(buffer, limits.max_buffer_bytes, "Use a GPU with a larger limit")
     return Fit(
         mode=mode,
-        n_ctx=n_ctx,
-        kv=kv,
-        weight_bytes=weight_bytes,
+        n_ctx=_context(config, options),
+        kv=options.kv,
+        weight_bytes=_size(described.weights),
         host_bytes=table.size if table else 0,
-        kv_bytes=sum(buffer.size for buffer in caches),
-        table_bytes=sum(buffer.size for buffer in (*tables, *own)),
-        scratch_bytes=sum(buffer.size for buffer in scratch),
-        n_dispatches=n_dispatches,
+        kv_bytes=_size(described.caches),
+        table_bytes=_size(described.tables),
+        scratch_bytes=_size(described.arena.buffers),
+        n_dispatches=len(described.plans[1].dispatches),
         step_bytes=step_bytes(config, chosen),
     )
 
 
-def _describe_ropes(config: Config, n_ctx: int) -> tuple[Rope, Rope]:
-    """Return the rotary tables of the global and the sliding layers, by size."""
-    fine = rope.fine_positions(n_ctx)
-    coarse = -(-n_ctx // fine)
-    ropes = []
-    for is_sliding, share in ((False, config.rotated_share), (True, 1.0)):
-        head_dims = [a.head_dim for a in config.layers if a.is_sliding == is_sliding]
-        n_pairs = int((head_dims[0] if head_dims else 8) // 2 * share)
-        label = "rope_swa" if is_sliding else "rope"
-        buffer = Buffer(label, 8 * n_pairs * (fine + coarse))
-        ropes.append(Rope(whole(buffer), n_pairs, fine))
-    return ropes[0], ropes[1]
+def _size(buffers: Sequence[Buffer]) -> int:
+    return sum(buffer.size for buffer in buffers)
 
 
-def _record(
-    model: gemma4.Model, tune: Tuning
-) -> tuple[list[Buffer], list[Buffer], int]:
-    """Record the passes that the engine prepares when it loads.
+def _kv_type(kv: str) -> str:
+    if kv not in KV_BYTES:
+        raise errors.RequestError("kv type", found=kv, expected="f16 or f32")
+    return kv
 
-    Returns the scratch buffers, the engine's own, and the launches of a decode step.
-    """
-    arena, state = Arena(), Buffer("state", STATE_BYTES)
-    bits = 4 * -(-model.config.n_vocab // 32)
-    tokens = Buffer("tokens", 4 * tune.chunk)
-    masks = [Buffer("suppressed", bits), Buffer("seen", bits)]
-    n_dispatches = 0
-    for n in (tune.chunk, 1):
-        ops = Ops("preflight", tune, arena, state, n)
-        x = gemma4.forward(ops, model, Tensor((n,), View(tokens, 0, 4 * n)))
-        y = gemma4.logits(ops, model, x, row_begin=n - 1)
-        bound = [Tensor((b.size // 4,), whole(b)) for b in (tokens, *masks)]
-        ops.sample(y, *bound)
-        n_dispatches = len(ops.finish()[0].dispatches)
-    return arena.buffers, [state, tokens, *masks], n_dispatches
+
+def _context(config: Config, options: LoadOptions) -> int:
+    n_ctx, most = options.n_ctx, config.n_ctx_train
+    if n_ctx is None:
+        return min(options.default_ctx or _DEFAULT_CONTEXT, most)
+    if not 1 <= n_ctx <= most:
+        raise errors.RequestError(
+            "context length",
+            found=str(n_ctx),
+            expected=f"1 to {most} tokens, what the model was made for",
+        )
+    return n_ctx
 
 
 # -- refusals --------------------------------------------------------------------
 
 
-def _check_size(buffer: Buffer, most: int, remedy: str) -> None:
-    """Refuse a buffer that the adapter cannot hold in one piece."""
-    if buffer.size > most:
-        raise errors.DeviceLimitError(
-            f"buffer {buffer.label}",
-            found=f"{buffer.size} bytes",
-            expected=f"at most {most} bytes, the adapter's limit",
-            remedy=remedy,
-        )
-
-
 def _too_large(config: Config, fit: Fit, memory: int) -> errors.DeviceLimitError:
-    remedy = "Choose a smaller model or a smaller type of it"
-    if fit.total_bytes - fit.kv_bytes <= memory:
-        remedy = "Choose a shorter context"
-    elif config.n_experts:
+    remedy = _SMALLER_MODEL
+    if config.n_experts:
         remedy += "; streaming experts from the file is not supported yet"
     return errors.DeviceLimitError(
         "the model does not fit in the device's memory",
-        found=f"{_gb(fit.total_bytes)} needed: weights {_gb(fit.weight_bytes)}, keys "
-        f"and values of {fit.n_ctx} tokens {_gb(fit.kv_bytes)}, scratch and tables "
-        f"{_gb(fit.scratch_bytes + fit.table_bytes)}",
+        found=_parts(fit),
         expected=f"at most {_gb(memory)}",
         remedy=remedy,
     )
+
+
+def _parts(fit: Fit) -> str:
+    return (
+        f"{_gb(fit.total_bytes)} needed: weights {_gb(fit.weight_bytes)}, keys and "
+        f"values of {fit.n_ctx} tokens {_gb(fit.kv_bytes)}, scratch and tables "
+        f"{_gb(fit.scratch_bytes + fit.table_bytes)}"
+    )
+
+
+def _use_context(n_ctx: int) -> str:
+    return f"Use a context of {n_ctx:,} tokens or fewer"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def _gb(n_bytes: int) -> str:

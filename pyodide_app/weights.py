@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import gcd
 
@@ -16,7 +16,7 @@ from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.graph.tensors import Part, Tensor, Weight
+from pyodide_app.graph.tensors import PIECE_ALIGNMENT, Part, Tensor, Weight
 from pyodide_app.graph.tuning import Tuning
 
 _STAGING = 16 << 20  # bytes of raw blocks that are repacked at a time
@@ -57,6 +57,43 @@ def place(info: TensorInfo, limits: Limits) -> Weight:
     return Weight(info.name, info.type, info.dims, tuple(parts))
 
 
+def place_all(infos: Mapping[str, TensorInfo], limits: Limits) -> dict[str, Weight]:
+    """Describe where the tensors of a model go.
+
+    Vectors lie together, so that a kernel reads several of them by one binding.
+    """
+    placed = {name: place(info, limits) for name, info in infos.items()}
+    most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
+    together: dict[str, Weight] = {}
+    used = 0
+    for name, weight in list(placed.items()):
+        if len(weight.dims) > 1:
+            continue
+        if used + _aligned(weight) > most:
+            placed.update(place_together(together))
+            together, used = {}, 0
+        together[name] = weight
+        used += _aligned(weight)
+    placed.update(place_together(together))
+    return placed
+
+
+def place_together(vectors: Mapping[str, Weight]) -> dict[str, Weight]:
+    """Put vectors behind one another in a buffer."""
+    buffer = Buffer("vectors", sum(map(_aligned, vectors.values())))
+    begin, placed = 0, {}
+    for name, weight in vectors.items():
+        view = View(buffer, begin, weight.parts[0].view.size)
+        placed[name] = replace(weight, parts=(Part(view, 0, 1),))
+        begin += _aligned(weight)
+    return placed
+
+
+def _aligned(vector: Weight) -> int:
+    step = 4 * PIECE_ALIGNMENT
+    return -(-vector.parts[0].view.size // step) * step
+
+
 async def upload(
     device: Device,
     tuning: Tuning,
@@ -75,7 +112,9 @@ async def upload(
             )
         else:
             view = part.view
-            await device.upload(info.source, begin, end, view.buffer, 0, on_bytes)
+            await device.upload(
+                info.source, begin, end, view.buffer, view.offset, on_bytes
+            )
 
 
 async def _upload_split(
@@ -111,7 +150,8 @@ async def _upload_split(
 class HostRows:
     """A table that stays in its file; the host fetches the rows of a pass's tokens.
 
-    `weight` holds a row per token of a pass, which `numbers`, 0, 1, …, choose.
+    `weight` holds a row per token of a pass, which `numbers`, 0, 1, …, choose. It is
+    one part: the pass's own scratch, which one binding holds, is wider.
     """
 
     def __init__(self, info: TensorInfo, n_rows: int, limits: Limits) -> None:
@@ -137,14 +177,8 @@ class HostRows:
         read = self.info.source.read
         data = await asyncio.gather(*(read(at, at + size) for at in starts.values()))
         rows = dict(zip(starts, data, strict=True))
-        for part in self.weight.parts:
-            wanted = ids[part.begin : part.begin + part.count]
-            if wanted:
-                self._write(device, part, b"".join(rows[i] for i in wanted))
-
-    def _write(self, device: Device, part: Part, raw: bytes) -> None:
-        """Write rows from the beginning of a part on, in the layout of their type."""
-        kind, view = self.info.type, part.view
+        raw = b"".join(rows[i] for i in ids)
+        kind, view = self.info.type, self.weight.parts[0].view
         if not kind.is_split:
             device.write(view.buffer, 0, _padded(raw))
             return

@@ -1,12 +1,12 @@
 // expert_combine - sum the weighted outputs of each token's experts, in slot order.
 //
 //   y[t, d] = sum_j weight[t, j] * x[r(t, j), d]
-//   r(t, j) = perm[t * top_k + j] after a sort, t * top_k + j without one
+//   r(t, j) = perm[t * top_k + j]
 //
 // shapes     x: [n * top_k, dim] f32;  perm: [n * top_k] u32;  weight: [n, top_k] f32;
 //            y: [n, dim] f32
 // bindings   0 params, 1 x, 2 perm, 3 weight, 4 y
-// overrides  WG: threads per workgroup, HAS_PERM: the rows of x are sorted by expert
+// overrides  WG: threads per workgroup
 // dispatch   (ceil(dim / WG), n, 1): one thread per element of y
 // oracle     oracle.ops.expert_combine
 // tolerance  rtol=4e-6 atol=1e-7
@@ -14,7 +14,6 @@
 //            is in the batch. At most 32 terms: 32 roundings of 6e-8 against the
 //            largest partial sum.
 override WG: u32 = 64u;
-override HAS_PERM: bool = true;
 
 struct Params {
   dim: u32,
@@ -39,11 +38,7 @@ fn main(
   var total = 0.0;
   for (var j = 0u; j < params.top_k; j++) {
     let slot = group.y * params.top_k + j;
-    var row = slot;
-    if (HAS_PERM) {
-      row = perm[slot];
-    }
-    total += weight[slot] * x[row * params.dim + d];
+    total += weight[slot] * x[perm[slot] * params.dim + d];
   }
   y[group.y * params.dim + d] = total;
 }

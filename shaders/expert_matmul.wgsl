@@ -8,17 +8,15 @@
 //            tiles: [n_tiles, 2] u32;  table: [n_experts] u32;
 //            y: [n_assignments, y_stride] f32
 // bindings   0 params, 1 x, 2 weight, 3 offsets, 4 token_idx, 5 tiles, 6 table, 7 y
-// consts     TOKENS: assignments that a thread carries
-// overrides  WG: rows per workgroup, a multiple of the ROWS that a thread carries
-// dispatch   (n_rows / WG, n_tiles, 1): a thread per ROWS rows and tile
+// consts     TILE_ROWS: rows of a workgroup; TOKENS: its assignments; multiples of eight
+//            and four
+// dispatch   (n_rows / TILE_ROWS, n_tiles, 1): a workgroup per tile
 // oracle     oracle.ops.expert_matmul
 // tolerance  rtol=2e-6 atol=1e-7
 // notes      rtol is of sum_d |weight * x|, as in matmul. A tile is an expert (0xffffffff:
 //            unused) and the first of up to TOKENS positions in its bucket. table says
 //            which slot holds an expert; this binding holds slots slot_begin to
 //            slot_begin + n_slots, and nothing is written for experts elsewhere.
-override WG: u32 = 64u;
-
 const UNUSED = 0xffffffffu;
 
 struct Params {
@@ -41,39 +39,52 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
 //#include "quant/{quant}.wgsl"
-//#include "common/row_tile.wgsl"
+//#include "common/tile_{tile}.wgsl"
 
-@compute @workgroup_size(WG / ROWS)
+var<private> first_row: u32;  // of the tile
+var<private> first_block: u32;  // of the expert's matrix
+var<private> first: u32;  // of the tile's assignments
+var<private> past_last: u32;  // of those of the expert
+
+fn row_block(row: u32) -> u32 {
+  let clamped = min(first_row + row, params.n_rows - 1u);
+  return first_block + clamped * (params.dim_in / BLOCK_SIZE);
+}
+
+fn x_begin(token: u32) -> u32 {
+  let p = min(first + token, past_last - 1u);
+  if (params.gather != 0u) {
+    return token_idx[p] * params.dim_in;
+  }
+  return p * params.dim_in;
+}
+
+fn n_tokens() -> u32 {
+  return past_last - first;
+}
+
+fn put(row: u32, token: u32, sum: f32) {
+  if (first_row + row < params.n_rows && token < n_tokens()) {
+    y[(first + token) * params.y_stride + params.y_offset + first_row + row] = sum;
+  }
+}
+
+@compute @workgroup_size(WG)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
   let expert = tiles[2u * group.y];
-  let first_row = group.x * WG + thread * ROWS;
-  if (expert == UNUSED || first_row >= params.n_rows) {
+  if (expert == UNUSED) {
     return;
   }
   let slot = table[expert] - params.slot_begin;  // wraps round for an earlier slot
   if (slot >= params.n_slots) {
     return;
   }
-  var blocks: array<u32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
-    let row = slot * params.n_rows + min(first_row + r, params.n_rows - 1u);
-    blocks[r] = row * (params.dim_in / BLOCK_SIZE);
-  }
-  let first = tiles[2u * group.y + 1u];
-  let end = offsets[expert + 1u];
-  var x_begins: array<u32, TOKENS>;
-  for (var t = 0u; t < TOKENS; t++) {
-    let p = min(first + t, end - 1u);
-    x_begins[t] = params.dim_in * select(p, token_idx[p], params.gather != 0u);
-  }
-  var sums = row_tile(blocks, x_begins, params.dim_in);
-  for (var t = 0u; t < min(TOKENS, end - first); t++) {
-    let y_begin = (first + t) * params.y_stride + params.y_offset + first_row;
-    for (var r = 0u; r < min(ROWS, params.n_rows - first_row); r++) {
-      y[y_begin + r] = sums[r][t];
-    }
-  }
+  first_row = group.x * TILE_ROWS;
+  first_block = slot * params.n_rows * (params.dim_in / BLOCK_SIZE);
+  first = tiles[2u * group.y + 1u];
+  past_last = offsets[expert + 1u];
+  multiply(thread);
 }

@@ -1,33 +1,50 @@
-// head_norm_rope - norm each query head, then rotate it by position.
+// head_norm_rope - norm every head, rotate queries and keys, store keys and values.
 //
-//   h = rms(x[t, head]) * weight
-//   (y_i, y_j) = (h_i cos - h_j sin, h_j cos + h_i sin),  j = i + head_dim / 2, i < n_pairs
-//   the other pairs are copied (proportional RoPE of the global layers)
+//   y[t, h] = rope(rms(q[t, h]) * q_norm)
+//   K[slot, h] = rope(rms(k[t, h]) * k_norm);  V[slot, h] = rms(v[t, h])
+//   slot = p % n_slots,  p = position + first_token + t
 //
-// shapes     x, y: [n_tokens, n_heads, head_dim]; weight: [head_dim];
-//            rope: [fine + coarse, n_pairs] of (cos, sin); all f32
-// bindings   0 params, 1 state, 2 x, 3 weight, 4 rope, 5 y
+// shapes     raw: q [n_tokens, n_heads, HEAD_DIM] from q_begin on, likewise k and v
+//            [n_tokens, n_kv_heads, HEAD_DIM] (which may be one);  y: as q;
+//            q_norm, k_norm: [HEAD_DIM];  rope: [fine + coarse, n_pairs] of (cos, sin);
+//            k_cache, v_cache: [n_slots, n_kv_heads, HEAD_DIM / 4] of four elements
+// bindings   0 params, 1 state, 2 raw, 3 q_norm, 4 k_norm, 5 rope, 6 y, 7 k_cache, 8 v_cache
+// consts     HEAD_DIM: elements of a head, a multiple of 8
 // overrides  WG: threads per workgroup
-// dispatch   (n_heads, n_tokens, 1): one workgroup per head and token
-// oracle     oracle.ops.head_norm_rope
+// dispatch   (n_heads + 2 * n_kv_heads, n_tokens, 1): one workgroup per head and token,
+//            queries first, then keys, then values; (n_heads, n_tokens, 1) to store nothing;
+//            without queries n_heads is 0
+// oracle     oracle.ops.head_norm_rope and kv_write
 // tolerance  rtol=2e-6 atol=1e-7
 // notes      The norm (1e-6), the angle from two table entries (2e-7 absolute), and one
-//            rotation.
+//            rotation; with f16 storage half a unit in the last place, 2^-11 of each
+//            element, comes on top.
 override WG: u32 = 64u;
 
 struct Params {
-  head_dim: u32,
+  n_heads: u32,
+  n_kv_heads: u32,
+  q_begin: u32,
+  k_begin: u32,
+  v_begin: u32,
+  first_token: u32,
+  n_slots: u32,
   n_pairs: u32,
   fine: u32,
   eps: f32,
 }
 
+//#include "common/kv_{kv}.wgsl"
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read> weight: array<f32>;
-@group(0) @binding(4) var<storage, read> rope: array<vec2<f32>>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> raw: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> q_norm: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> k_norm: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> rope: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> k_cache: array<KvWord>;
+@group(0) @binding(8) var<storage, read_write> v_cache: array<KvWord>;
 
 //#include "common/state.wgsl"
 //#include "common/reduce.wgsl"
@@ -36,26 +53,40 @@ struct Params {
 @compute @workgroup_size(WG)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) n_groups: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let begin = (group.y * n_groups.x + group.x) * params.head_dim;
-  var squares = 0.0;
-  for (var d = thread; d < params.head_dim; d += WG) {
-    squares += x[begin + d] * x[begin + d];
+  let token = group.y;
+  let is_query = group.x < params.n_heads;
+  let kv_head = (group.x - params.n_heads) % params.n_kv_heads;
+  let is_key = group.x < params.n_heads + params.n_kv_heads;
+  var begin = params.q_begin / 4u + (token * params.n_heads + group.x) * WORDS;
+  if (!is_query) {
+    begin = select(params.v_begin, params.k_begin, is_key) / 4u
+      + (token * params.n_kv_heads + kv_head) * WORDS;
   }
-  let mean = workgroup_sum(thread, squares) / f32(params.head_dim);
+  var squares = 0.0;
+  for (var word = thread; word < WORDS; word += WG) {
+    squares += dot(raw[begin + word], raw[begin + word]);
+  }
+  let mean = workgroup_sum(thread, squares) / f32(HEAD_DIM);
   let factor = 1.0 / sqrt(mean + params.eps);
-  let half_dim = params.head_dim / 2u;
-  for (var i = thread; i < half_dim; i += WG) {
-    let j = i + half_dim;
-    let u = x[begin + i] * factor * weight[i];
-    let v = x[begin + j] * factor * weight[j];
-    var angle = vec2<f32>(1.0, 0.0);
-    if (i < params.n_pairs) {
-      angle = rope_angle(state.position + group.y, i, params.n_pairs, params.fine);
+  let position = state.position + params.first_token + token;
+  let to_query = (token * params.n_heads + group.x) * WORDS;
+  let to_cache = (position % params.n_slots * params.n_kv_heads + kv_head) * WORDS;
+  for (var word = thread; word < WORDS; word += WG) {
+    let own = raw[begin + word] * factor;
+    if (!is_key) {
+      v_cache[to_cache + word] = kv_pack(own);
+      continue;
     }
-    y[begin + i] = u * angle.x - v * angle.y;
-    y[begin + j] = v * angle.x + u * angle.y;
+    let partner_word = rope_partner(word);
+    let partner = raw[begin + partner_word] * factor;
+    let turn = rope_turn(position, word);
+    if (is_query) {
+      y[to_query + word] = own * q_norm[word] * turn[0] + partner * q_norm[partner_word] * turn[1];
+    } else {
+      let key = own * k_norm[word] * turn[0] + partner * k_norm[partner_word] * turn[1];
+      k_cache[to_cache + word] = kv_pack(key);
+    }
   }
 }

@@ -5,16 +5,15 @@
 // shapes     x: [n_tokens, dim_in] f32;  weight: [n_rows, dim_in] quant;
 //            y: [n_tokens, dim_out] f32
 // bindings   0 params, 1 x, 2 weight, 3 y
-// consts     TOKENS: tokens that a thread carries
-// overrides  WG: rows per workgroup, a multiple of the ROWS that a thread carries
-// dispatch   (n_rows / WG, n_tokens / TOKENS, 1): a thread per ROWS rows and TOKENS tokens
+// consts     TILE_ROWS: rows of a workgroup; TOKENS: its tokens; multiples of eight
+//            and four
+// dispatch   (n_rows / TILE_ROWS, n_tokens / TOKENS, 1): a workgroup per tile
 // oracle     oracle.ops.matmul
 // tolerance  rtol=2e-6 atol=1e-7
-// notes      rtol is of sum_d |weight[r, d] * x[t, d]|. A chain is dim_in / 4 + 3
-//            additions of partial sums that do not grow in one direction: a few 2^-24.
-//            Reads of x bound the time: with ROWS = 4 llvmpipe needs 0.4 of the time of
-//            ROWS = 1 (Q8_0, 32 tokens, 2048 x 2048).
-override WG: u32 = 64u;
+// notes      rtol is of sum_d |weight[r, d] * x[t, d]|. A chain is at most dim_in additions
+//            of partial sums whose roundings do not lean in one direction: some 2^-24.
+//            A sum's order depends on nothing but d: not on how many tokens a pass has.
+//            The tile is common/tile_private.wgsl or, on a GPU, tile_workgroup.wgsl.
 
 struct Params {
   n_tokens: u32,
@@ -30,31 +29,35 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 //#include "quant/{quant}.wgsl"
-//#include "common/row_tile.wgsl"
+//#include "common/tile_{tile}.wgsl"
 
-@compute @workgroup_size(WG / ROWS)
+var<private> first_row: u32;  // of the tile
+var<private> first_token: u32;
+
+fn row_block(row: u32) -> u32 {
+  return min(first_row + row, params.n_rows - 1u) * (params.dim_in / BLOCK_SIZE);
+}
+
+fn x_begin(token: u32) -> u32 {
+  return min(first_token + token, params.n_tokens - 1u) * params.dim_in;
+}
+
+fn n_tokens() -> u32 {
+  return params.n_tokens - first_token;
+}
+
+fn put(row: u32, token: u32, sum: f32) {
+  if (first_row + row < params.n_rows && token < n_tokens()) {
+    y[(first_token + token) * params.dim_out + params.row_begin + first_row + row] = sum;
+  }
+}
+
+@compute @workgroup_size(WG)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let first_row = group.x * WG + thread * ROWS;
-  let first_token = group.y * TOKENS;
-  if (first_row >= params.n_rows) {
-    return;
-  }
-  var blocks: array<u32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
-    blocks[r] = min(first_row + r, params.n_rows - 1u) * (params.dim_in / BLOCK_SIZE);
-  }
-  var x_begins: array<u32, TOKENS>;
-  for (var t = 0u; t < TOKENS; t++) {
-    x_begins[t] = min(first_token + t, params.n_tokens - 1u) * params.dim_in;
-  }
-  var sums = row_tile(blocks, x_begins, params.dim_in);
-  for (var t = 0u; t < min(TOKENS, params.n_tokens - first_token); t++) {
-    let y_begin = (first_token + t) * params.dim_out + params.row_begin + first_row;
-    for (var r = 0u; r < min(ROWS, params.n_rows - first_row); r++) {
-      y[y_begin + r] = sums[r][t];
-    }
-  }
+  first_row = group.x * TILE_ROWS;
+  first_token = group.y * TOKENS;
+  multiply(thread);
 }

@@ -26,6 +26,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
+//#include "input/plain.wgsl"
 //#include "quant/{quant}.wgsl"
 //#include "common/row_dot.wgsl"
 //#include "common/lanes_sum.wgsl"

@@ -1,8 +1,8 @@
 // rms_norm - root-mean-square normalisation over the last axis.
 //
-//   y[t, d] = x[r, d] / sqrt(mean_d(x[r, d]^2) + eps) * weight[d] * scale,  r = row_begin + t
+//   y[t, d] = x[t, d] / sqrt(mean_d(x[t, d]^2) + eps) * weight[d] * scale
 //
-// shapes     x: [>= row_begin + n, dim];  weight: [dim];  y: [n, dim]; all f32
+// shapes     x, y: [n, dim];  weight: [dim]; all f32
 // bindings   0 params, 1 x, 2 weight, 3 y
 // overrides  WG: threads per workgroup, HAS_WEIGHT: multiply by weight
 // dispatch   (n, 1, 1): one workgroup per row
@@ -15,7 +15,6 @@ override HAS_WEIGHT: bool = true;
 
 struct Params {
   dim: u32,
-  row_begin: u32,
   eps: f32,
   scale: f32,
 }
@@ -32,20 +31,19 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let x_row = (params.row_begin + group.x) * params.dim;
-  let y_row = group.x * params.dim;
+  let row = group.x * params.dim;
   var squares = 0.0;
   for (var d = thread; d < params.dim; d += WG) {
-    let value = x[x_row + d];
+    let value = x[row + d];
     squares += value * value;
   }
   let mean = workgroup_sum(thread, squares) / f32(params.dim);
   let factor = params.scale / sqrt(mean + params.eps);
   for (var d = thread; d < params.dim; d += WG) {
-    var value = x[x_row + d] * factor;
+    var value = x[row + d] * factor;
     if (HAS_WEIGHT) {
       value *= weight[d];
     }
-    y[y_row + d] = value;
+    y[row + d] = value;
   }
 }

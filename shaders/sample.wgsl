@@ -7,24 +7,29 @@
 // Candidates are what lies at or above a threshold: equal logits stay or go together, and
 // nothing depends on an order of threads. Sums are of integers, so any order is right.
 //
-// shapes     logits: [n_vocab] f32;  suppressed, seen: [ceil(n_vocab / 32)] u32, a bit per
-//            token;  tokens: [>= 1] u32;  n_vocab <= 2^18
-// bindings   0 params, 1 logits, 2 suppressed, 3 seen, 4 tokens, 5 state
+// A stop token ends the request: the state stays at the last token that was run, so that
+// whatever replays are still queued run it again and change nothing.
+//
+// shapes     keys: [n_vocab] u32;  maxima: [ceil(n_vocab / CHUNK)] u32, at most LIST;
+//            stops, seen: [ceil(n_vocab / 32)] u32, a bit per token;  tokens:
+//            [>= n_tokens] u32;  sampled: [tokens of a request] u32;  n_vocab <= 2^18
+// bindings   0 params, 1 keys, 2 maxima, 3 stops, 4 seen, 5 tokens, 6 sampled, 7 state
 // overrides  WG: threads per workgroup, 64 to 256;  LIST: room for candidates, a multiple
-//            of WG
+//            of WG;  CHUNK: ids per maximum
 // dispatch   (1, 1, 1): one workgroup
 // oracle     pyodide_app.sampling.choose
 // tolerance  rtol=0 atol=0
-// notes      With top-k two passes over the vocabulary. The first keeps the maximum of
-//            each of LIST classes of ids; the k-th largest of these bounds the k-th
-//            largest logit from below, so few tokens pass it. The second lists them in
-//            workgroup memory, where the rest happens. Without top-k, or should the list
-//            overflow (thousands of equal logits), each step reads all logits again.
-//            262,144 logits, llvmpipe on 2 cores: 2.7 ms by the defaults, 53 ms by top-p
-//            alone. llvmpipe ends all loops of a thread after 65,535 turns in all: of
-//            the 11 passes at most, each takes n_vocab / WG turns.
+// notes      Keys and maxima come from sample_keys. The k-th largest maximum bounds the
+//            k-th largest key from below, and few chunks have a maximum that passes it:
+//            what passes it there is listed in workgroup memory, where the rest happens.
+//            Top-p alone takes a pass over the vocabulary for the mass of all, and lists
+//            LIST / 2 tokens or more; a draw from all tokens takes a pass too. Only where
+//            the list overflows (thousands of equal logits) or holds too little mass does
+//            each step read all keys again: 11 passes at most, of n_vocab / WG turns each
+//            (llvmpipe ends all loops of a thread after 65,535 turns in all).
 override WG: u32 = 64u;
 override LIST: u32 = 1024u;
+override CHUNK: u32 = 256u;
 
 struct Params {
   n_vocab: u32,
@@ -32,11 +37,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read> suppressed: array<u32>;
-@group(0) @binding(3) var<storage, read_write> seen: array<u32>;
-@group(0) @binding(4) var<storage, read_write> tokens: array<u32>;
-@group(0) @binding(5) var<storage, read_write> state: State;
+@group(0) @binding(1) var<storage, read> keys: array<u32>;
+@group(0) @binding(2) var<storage, read> maxima: array<u32>;
+@group(0) @binding(3) var<storage, read> stops: array<u32>;
+@group(0) @binding(4) var<storage, read_write> seen: array<u32>;
+@group(0) @binding(5) var<storage, read_write> tokens: array<u32>;
+@group(0) @binding(6) var<storage, read_write> sampled: array<u32>;
+@group(0) @binding(7) var<storage, read_write> state: State;
 
 //#include "common/state.wgsl"
 //#include "common/math.wgsl"
@@ -47,13 +54,16 @@ const DRAW: u32 = 1u;   // flags of the steps to take
 const TOP_K: u32 = 2u;
 const TOP_P: u32 = 4u;
 const WORTHLESS: f32 = -1000.0;  // a scaled logit far below where exp is 0
+const STOPPED: u32 = 0x80000000u;  // of a word of `sampled`: the token ends the request
 
-var<workgroup> keys: array<u32, LIST>;  // the maxima of the classes, then of the listed
-var<workgroup> ids: array<u32, LIST>;
+var<workgroup> list_keys: array<u32, LIST>;  // the maxima, then the keys of the listed
+var<workgroup> list_ids: array<u32, LIST>;
+var<workgroup> chunks: array<u32, LIST>;     // those that hold what is to be listed
 var<workgroup> top_key: atomic<u32>;
-var<workgroup> top_id: atomic<u32>;
+var<workgroup> top_chunk: atomic<u32>;
 var<workgroup> best_key: atomic<u32>;
 var<workgroup> best_id: atomic<u32>;
+var<workgroup> n_chunks: atomic<u32>;
 var<workgroup> n_listed: atomic<u32>;
 var<workgroup> n_kept: atomic<u32>;
 var<workgroup> steps: u32;
@@ -62,37 +72,25 @@ var<private> n_items: u32;  // of the list, or of the vocabulary
 var<private> listed: bool;
 var<private> top: u32;      // the largest key
 
-// -- items: tokens as order keys -----------------------------------------------------
-
-// 0 for a suppressed token, the key of -inf for one that cannot be drawn.
-fn logit_key(id: u32) -> u32 {
-  let bit = 1u << (id & 31u);
-  if ((suppressed[id >> 5u] & bit) != 0u) {
-    return 0u;
-  }
-  var logit = logits[id];
-  if (is_nan_f32(logit)) {
-    return KEY_OF_MINUS_INFINITY;
-  }
-  let penalty = state.repetition_penalty;
-  if (penalty != 1.0 && (seen[id >> 5u] & bit) != 0u) {
-    logit = select(logit * penalty, logit / penalty, logit > 0.0);
-  }
-  return min(order_key(logit), KEY_OF_INFINITY - 1u);  // at most the largest number
-}
+// -- items ---------------------------------------------------------------------------
 
 fn item_key(i: u32) -> u32 {
   if (listed) {
-    return keys[i];
+    return list_keys[i];
   }
-  return logit_key(i);
+  return keys[i];
 }
 
 fn item_id(i: u32) -> u32 {
   if (listed) {
-    return ids[i];
+    return list_ids[i];
   }
   return i;
+}
+
+fn use_list(is_complete: bool) {
+  listed = is_complete;
+  n_items = select(params.n_vocab, atomicLoad(&n_listed), is_complete);
 }
 
 // The logit over the temperature, relative to the largest.
@@ -108,39 +106,27 @@ fn scaled(key: u32) -> f32 {
 fn clear(thread: u32) {
   if (thread == 0u) {
     atomicStore(&top_key, 0u);
-    atomicStore(&top_id, 0xffffffffu);
+    atomicStore(&top_chunk, 0xffffffffu);
     atomicStore(&best_key, 0u);
     atomicStore(&best_id, 0xffffffffu);
+    atomicStore(&n_chunks, 0u);
     atomicStore(&n_listed, 0u);
     atomicStore(&n_kept, 0u);
-  }
-  for (var i = thread; i < LIST; i += WG) {
-    keys[i] = 0u;
   }
   workgroupBarrier();
 }
 
-// Find the arg-max, ties to the lower id, and the maximum of each class of ids.
-fn scan(thread: u32) {
-  var key_here = 0u;
-  var id_here = 0xffffffffu;
-  var class_here = thread;
-  for (var id = thread; id < params.n_vocab; id += WG) {
-    let key = logit_key(id);
-    keys[class_here] = max(keys[class_here], key);
-    class_here = select(class_here + WG, thread, class_here + WG >= LIST);
-    if (key > key_here || id_here == 0xffffffffu) {
-      key_here = key;
-      id_here = id;
-    }
+// Put the maxima into the list, and find the largest.
+fn load_maxima(thread: u32) {
+  let n_maxima = (params.n_vocab + CHUNK - 1u) / CHUNK;
+  var largest = 0u;
+  for (var i = thread; i < LIST; i += WG) {
+    list_keys[i] = select(0u, maxima[min(i, n_maxima - 1u)], i < n_maxima);
+    largest = max(largest, list_keys[i]);
   }
-  atomicMax(&top_key, key_here);
+  atomicMax(&top_key, largest);
   workgroupBarrier();
   top = atomicLoad(&top_key);
-  if (key_here == top) {
-    atomicMin(&top_id, id_here);
-  }
-  workgroupBarrier();
 }
 
 fn choose_steps() -> u32 {
@@ -150,30 +136,57 @@ fn choose_steps() -> u32 {
   return DRAW | select(0u, TOP_K, state.top_k > 0u) | select(0u, TOP_P, state.top_p < 1.0);
 }
 
-// List the tokens at or above a key; in what order does not matter.
-fn list_from(thread: u32, threshold: u32) {
-  for (var id = thread; id < params.n_vocab; id += WG) {
-    let key = logit_key(id);
-    if (key >= threshold && key > KEY_OF_MINUS_INFINITY) {
+// Find the lowest id that has the largest key.
+fn find_top(thread: u32) {
+  for (var i = thread; i < LIST; i += WG) {
+    if (list_keys[i] == top) {
+      atomicMin(&top_chunk, i);
+    }
+  }
+  workgroupBarrier();
+  let begin = atomicLoad(&top_chunk) * CHUNK;
+  let end = min(begin + CHUNK, params.n_vocab);
+  for (var id = begin + thread; id < end; id += WG) {
+    if (keys[id] == top) {
+      atomicMin(&best_id, id);
+    }
+  }
+  workgroupBarrier();
+}
+
+// List the tokens above a bound that at least `count` pass, if there are as many; in what
+// order does not matter. The maxima give way to the list.
+fn list_top(thread: u32, count: u32) {
+  listed = true;
+  n_items = LIST;
+  let bound = radix_select(thread, 0u, BY_COUNT, f32(count), 2u);
+  for (var i = thread; i < LIST; i += WG) {
+    if (list_keys[i] >= bound && list_keys[i] > KEY_OF_MINUS_INFINITY) {
+      chunks[atomicAdd(&n_chunks, 1u)] = i;
+    }
+  }
+  workgroupBarrier();
+  let n_ids = atomicLoad(&n_chunks) * CHUNK;
+  for (var i = thread; i < n_ids; i += WG) {
+    let id = chunks[i / CHUNK] * CHUNK + i % CHUNK;
+    let key = keys[min(id, params.n_vocab - 1u)];
+    if (id < params.n_vocab && key >= bound && key > KEY_OF_MINUS_INFINITY) {
       let slot = atomicAdd(&n_listed, 1u);
       if (slot < LIST) {
-        keys[slot] = key;
-        ids[slot] = id;
+        list_keys[slot] = key;
+        list_ids[slot] = id;
       }
     }
   }
   workgroupBarrier();
-  let n = atomicLoad(&n_listed);
-  listed = n <= LIST;
-  n_items = select(params.n_vocab, n, listed);
+  use_list(atomicLoad(&n_listed) <= LIST);
 }
 
-// Return the k-th largest key, or 0 if there are fewer.
-fn top_k_threshold(thread: u32) -> u32 {
-  listed = true;
-  n_items = LIST;
-  list_from(thread, radix_select(thread, 0u, BY_COUNT, f32(state.top_k), 2u));
-  return radix_select(thread, 0u, BY_COUNT, f32(state.top_k), 4u);
+// List the tokens that make up a mass, if the list holds as many.
+fn list_mass(thread: u32, wanted: f32) {
+  list_top(thread, LIST / 2u);
+  let mass = sum_masses(thread, 0u);
+  use_list(listed && mass >= wanted);
 }
 
 // Draw among the tokens at or above a key that pass min-p.
@@ -207,36 +220,53 @@ fn draw(thread: u32, threshold: u32) {
 }
 
 fn commit(token: u32, n_candidates: u32) {
-  tokens[0] = token;
-  seen[token >> 5u] |= 1u << (token & 31u);
+  if (state.ended != 0u) {
+    return;
+  }
+  let bit = 1u << (token & 31u);
+  let is_stop = (stops[token >> 5u] & bit) != 0u;
+  sampled[state.n_sampled] = select(token, token | STOPPED, is_stop);
   state.token = token;
   state.n_candidates = n_candidates;
   state.n_sampled += 1u;
+  if (is_stop) {
+    state.ended = 1u;
+    state.position += params.n_tokens - 1u;
+    tokens[0] = tokens[params.n_tokens - 1u];
+    return;
+  }
   state.position += params.n_tokens;
+  tokens[0] = token;
+  seen[token >> 5u] |= bit;
 }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) thread: u32) {
   clear(thread);
-  scan(thread);
+  load_maxima(thread);
   if (thread == 0u) {
     steps = choose_steps();
   }
   let chosen = workgroupUniformLoad(&steps);
   if ((chosen & DRAW) == 0u) {
+    find_top(thread);
     if (thread == 0u) {
-      commit(atomicLoad(&top_id), select(0u, 1u, top > KEY_OF_MINUS_INFINITY));
+      commit(atomicLoad(&best_id), select(0u, 1u, top > KEY_OF_MINUS_INFINITY));
     }
     return;
   }
-  listed = false;
-  n_items = params.n_vocab;
+  use_list(false);
   var threshold = 0u;
   if ((chosen & TOP_K) != 0u) {
-    threshold = top_k_threshold(thread);
+    list_top(thread, state.top_k);
+    threshold = radix_select(thread, 0u, BY_COUNT, f32(state.top_k), 4u);
   }
   if ((chosen & TOP_P) != 0u) {
-    let nucleus = radix_select(thread, threshold, BY_MASS, state.top_p, 4u);
+    let wanted = state.top_p * sum_masses(thread, threshold);
+    if ((chosen & TOP_K) == 0u) {
+      list_mass(thread, wanted);
+    }
+    let nucleus = radix_select(thread, threshold, BY_MASS, wanted, 4u);
     threshold = max(threshold, min(nucleus, top));
   }
   draw(thread, threshold);

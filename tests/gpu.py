@@ -20,7 +20,7 @@ from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.graph.tensors import Tensor, Weight
+from pyodide_app.graph.tensors import Input, Tensor, Weight
 
 
 @functools.cache
@@ -80,9 +80,27 @@ class Bench:
         array = np.ascontiguousarray(array, dtype=np.float32)
         return self.weight("F32", tuple(reversed(array.shape)), array.tobytes())
 
+    def vectors(self, *arrays: np.ndarray) -> list[Weight]:
+        """Upload float32 vectors as the loader does: one buffer holds them all."""
+        infos = {
+            str(i): TensorInfo(
+                str(i), (a.size,), BY_NAME["F32"], BytesSource(a.tobytes()), 0, a.nbytes
+            )
+            for i, a in enumerate(arrays)
+        }
+        placed = weights.place_all(infos, self.device.info.limits)
+        self.buffers.append(placed["0"].parts[0].view.buffer)
+        for name, info in infos.items():
+            asyncio.run(
+                weights.upload(
+                    self.device, self.tuning, placed[name], info, lambda n: None
+                )
+            )
+        return list(placed.values())
+
     def run(
         self,
-        record: Callable[[Ops], Tensor | Sequence[Tensor]],
+        record: Callable[[Ops], Input | Sequence[Input]],
         *,
         n_tokens: int = 1,
         position: int = 0,
@@ -94,7 +112,8 @@ class Bench:
         arena = Arena()
         ops = Ops("test", self.tuning, arena, state, n_tokens, trace=True)
         outputs = record(ops)
-        tensors = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        inputs = list(outputs) if isinstance(outputs, Sequence) else [outputs]
+        tensors = [ops.settle(x) for x in inputs]
         for i, tensor in enumerate(tensors):
             ops.name(str(i), tensor)
         plan, views = ops.finish()

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ class Layout:
 
     def __getitem__(self, name: str) -> Entry:
         return next(entry for entry in self.entries if entry.name == name)
+
+    @property
+    def n_parameters(self) -> int:
+        """Return the elements of all tensors."""
+        return sum(prod(entry.dims) for entry in self.entries)
 
 
 def write(

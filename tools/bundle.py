@@ -29,6 +29,8 @@ VENDORED = {
     "marked/LICENSE": "vendor/licenses/marked.txt",
     "dompurify/dist/purify.es.mjs": "vendor/purify.es.mjs",
     "dompurify/LICENSE": "vendor/licenses/dompurify.txt",
+    "hash-wasm/dist/sha256.umd.min.js": "vendor/sha256.umd.min.js",
+    "hash-wasm/LICENSE": "vendor/licenses/hash-wasm.txt",
 }
 STDLIB = NODE_MODULES / "pyodide/python_stdlib.zip"
 LOCK = NODE_MODULES / "pyodide/pyodide-lock.json"

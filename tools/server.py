@@ -39,23 +39,32 @@ TYPES = {
     ".zip": "application/zip",
 }
 
-# Pyodide compiles WebAssembly and evaluates no text, hence 'wasm-unsafe-eval' alone.
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "worker-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
+
+def content_security_policy(connect: str) -> str:
+    """Return the policy of a page or worker that may reach the sources in `connect`."""
+    # Pyodide compiles WebAssembly and evaluates no text: 'wasm-unsafe-eval' alone.
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self' 'wasm-unsafe-eval'",
+            "style-src 'self'",
+            "img-src 'self'",
+            f"connect-src {connect}",
+            "worker-src 'self'",
+            "manifest-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+# A worker has the policy that it is served with. This one fetches the models whose
+# address a person typed; page and engine reach nothing but where they came from.
+DOWNLOADER = "/download_worker.js"
+DOWNLOADER_POLICY = content_security_policy("https: http:")
 HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": content_security_policy("'self'"),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -160,13 +169,17 @@ class PageHandler(BaseHTTPRequestHandler):
         # Without this a page of another port, the same site, could measure answers.
         if self.headers.get("Sec-Fetch-Site") not in FROM_PAGE:
             return self.refuse(HTTPStatus.FORBIDDEN)
-        if store is not None and self.path == MODELS:
+        if self.path == MODELS and store is not None:
             return self.send_json(store.models(), with_body)
-        name = self.path.removeprefix(BLOBS)
-        path = store.find(name) if store and name != self.path else None
+        if self.path == MODELS:  # the bundle's own says that there is none
+            path, kind = self.find_file(), TYPES[".json"]
+        else:
+            name = self.path.removeprefix(BLOBS)
+            path = store.find(name) if store and name != self.path else None
+            kind = "application/octet-stream"
         if path is None:
             return self.refuse(HTTPStatus.NOT_FOUND)
-        self.send_path(path, "application/octet-stream", with_body)
+        self.send_path(path, kind, with_body)
 
     def comes_from_page(self) -> bool:
         """Tell whether the request is from our page, against DNS rebinding."""
@@ -249,12 +262,18 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Add the headers that every answer carries."""
-        for name, value in HEADERS.items():
+        for name, value in {**HEADERS, **self.exceptions()}.items():
             self.send_header(name, value)
         self.send_header("Cache-Control", self.cache)
         if self.tag:
             self.send_header("ETag", self.tag)
         super().end_headers()
+
+    def exceptions(self) -> dict[str, str]:
+        """Return the headers that differ for the file asked for."""
+        if self.path != DOWNLOADER:
+            return {}
+        return {"Content-Security-Policy": DOWNLOADER_POLICY}
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the terminal quiet: the browser's own tools show requests."""

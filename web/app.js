@@ -1,146 +1,171 @@
 /** The page: its states, and what leads from one to the next. */
 
 import { createChat } from './chat.js';
+import { createConversation } from './conversation.js';
 import { createDemo, findDemo } from './demo.js';
+import { createDownloads } from './downloads.js';
 import { createEngine } from './engine_client.js';
-import { showInfo } from './info.js';
-import { createProgress, describe, fileSource, watchFiles } from './load.js';
+import { showInfo, showSpeed } from './info.js';
+import { fileSource, watchFiles } from './load.js';
+import { createLoading } from './loading.js';
+import { createModel, loadOptions } from './model.js';
 import { createOllama } from './ollama.js';
-import { capabilityCard, checkFiles, errorCard, isFatal, missingWebGPU } from './problems.js';
+import { createPreflight } from './preflight.js';
+import { capabilityCard, checkFiles, missingWebGPU } from './problems.js';
+import { createRecovery } from './recovery.js';
 import { createScroller } from './scroller.js';
-import { createSettings } from './settings.js';
+import { createSettings, OWN_FILES } from './settings.js';
+import { keepSpeed } from './speed.js';
+import { createVerify } from './verify.js';
 import { find, finePointer, prompt, showState } from './view.js';
 
-const engine = createEngine({ onRuntime: () => {}, onCrash: (error) => lose(error) });
+const engine = createEngine({ onRuntime: () => {}, onCrash: (error) => recovery.lose(error) });
 const settings = createSettings(find('settings'), refresh);
-const progress = createProgress({
-  bar: find('loading-bar'), stage: find('loading-stage'), figures: find('loading-bytes'),
+const loading = createLoading((source) => source === demoSource);
+const model = createModel({
+  engine,
+  settings,
+  on: {
+    change: refresh,
+    begin: beginLoad,
+    progress: loading.show,
+    closed: loading.closed,
+    loaded: finishLoad,
+    failed: (...failure) => recovery.failLoad(...failure),
+    cancelled: cancelledLoad,
+  },
 });
-const quietProgress = createProgress({
-  bar: find('preparing-bar'), stage: find('preparing-stage'), figures: find('preparing-bytes'),
+const preflight = createPreflight({
+  engine,
+  settings,
+  options: (source) => loadOptions(source, settings.values.n_ctx),
+  on: {
+    begin: beginCheck,
+    change: refresh,
+    load: model.load,
+    failed: (...failure) => recovery.failCheck(...failure),
+    cancelled: () => {
+      settings.use(model.info ? model.source.profile : OWN_FILES);
+      cancelledLoad(model.info ? 'kept' : 'none');
+    },
+  },
 });
-const demo = createDemo({ example: tryExample, load: () => reloadAndGoOn(demoSource) });
+const verify = createVerify({ engine });
+const demo = createDemo({
+  example: (turns) => conversation.tryExample(turns),
+  load: () => reloadAndGoOn(demoSource),
+});
 const ollama = createOllama({
-  model: load,
+  model: preflight.open,
+  check: verify,
   list: (folder) => engine.list(folder).result,
-  problem: (error) => showProblem(error),
+  problem: (error) => recovery.show(error),
+});
+const downloads = createDownloads({
+  model: preflight.open,
+  isUsed: (source) => (model.info !== null && source === model.source)
+    || source === model.loading?.source,
+  isIdle: () => chat.isEmpty() && (!model.loading || model.loading.source === demoSource),
+  problem: (...problem) => recovery.show(...problem),
+  announce,
 });
 const scroller = createScroller(find('scroller'), find('jump'), () => !find('conversation').hidden);
 const chat = createChat({
   engine,
   list: find('messages'),
   options: () => ({
-    opening: model?.opening ?? [],
+    opening: model.source?.opening ?? [],
     think: settings.values.think,
     sampling: settings.sampling(),
+    stop: settings.values.stops,
     max_tokens: settings.values.max_tokens,
   }),
   onBusy: refresh,
+  onReply: (done) => { if (model.info) keepSpeed(model.info, done); },
   announce,
-  actions: actionsAfter,
+  actions: (error) => recovery.actionsAfter(error),
+});
+const conversation = createConversation({
+  chat,
+  model,
+  state,
+  on: { begin: clearAway, change: refresh, said: scroller.toEnd, announce },
+});
+const recovery = createRecovery({
+  engine,
+  model,
+  settings,
+  preflight,
+  verify,
+  reload: reloadAndGoOn,
+  newChat: conversation.startAnew,
+  on: { change: refresh, told: scroller.toEnd },
 });
 
 /** @typedef {import('./load.js').Source} Source */
 
 /** @type {Source|null} the demonstration model, where the bundle holds one */
 let demoSource = null;
-/** @type {Source|null} the model last loaded, so that it can be loaded again */
-let model = null;
-/** What the engine said of the model it holds; null when it holds none. */
-let info = null;
-/** The context setting that the model was loaded with. */
-let loadedContext = null;
-/** @type {{source: Source, id: number, end: Promise<void>}|null} the load under way */
-let loading = null;
-/** Counts conversations, so that what waits in an old one is not said in a new one. */
-let conversation = 0;
 /** Whether the ways to another model are shown next to the one that is loaded. */
 let choosing = false;
 let blocked = '';
 
 function state() {
-  if (loading) return loading.source === demoSource ? 'preparing' : 'loading';
-  if (!info) return 'empty';
+  if (preflight.isOpen()) return 'checking';
+  if (model.loading) return model.loading.source === demoSource ? 'preparing' : 'loading';
+  if (!model.info) return 'empty';
   return chat.isBusy() ? 'generating' : 'ready';
 }
 
 function refresh() {
-  const demoLoaded = info !== null && model === demoSource;
+  const { info, source, context } = model;
+  const demoLoaded = info !== null && source === demoSource;
   showState({
     now: state(),
-    canSend: canSend(),
+    canSend: conversation.canSend(),
     isEmpty: chat.isEmpty(),
     isUnanswered: chat.isUnanswered(),
     hasModel: info !== null,
     demoLoaded,
     choosing,
-    contextPending: info !== null && settings.values.n_ctx !== loadedContext,
+    contextPending: info !== null && settings.values.n_ctx !== context,
     think: settings.values.think,
     blocked,
   });
   demo.show(state(), demoLoaded ? info.name : '');
 }
 
-/** Say whether a message can be sent; while the model loads, one may wait for it. */
-function canSend() {
-  return state() === 'ready' || (state() === 'preparing' && !chat.isUnanswered());
-}
-
 /** @param {File[]} files */
 function loadFiles(files) {
   const problem = checkFiles(files);
-  if (problem) showProblem(problem);
-  else load(fileSource(files));
+  if (problem) recovery.show(problem);
+  else preflight.open(fileSource(files));
+}
+
+/** What was chosen from, and what was told of, is over. */
+function clearAway() {
+  choosing = false;
+  find('notices').replaceChildren();
+}
+
+function beginCheck() {
+  chat.stop();
+  clearAway();
+  closeSheets();
 }
 
 /** @param {Source} source */
-function load(source) {
-  supersede();
-  chat.stop();
-  const quiet = source === demoSource;
-  const bar = quiet ? quietProgress : progress;
-  find('notices').replaceChildren();
-  closeSheets();
-  settings.use(source.profile);
-  bar.start();
-  const { n_ctx } = settings.values;
-  const options = n_ctx ? { n_ctx } : {};
-  const { id, result } = engine.load(source, options, { onProgress: bar.show });
-  loading = { source, id, end: null };
-  loading.end = finish(loading, result, n_ctx);
-  choosing = false;
+function beginLoad(source) {
+  preflight.drop();
+  beginCheck();
   refresh();
-  if (quiet) return loading.end;
-  find('loading-file').textContent = describe(source);
-  find('loading-title').focus();
-  return loading.end;
+  loading.begin(source);
 }
 
-/** Take back the load under way: what it still says is not heard. */
-function supersede() {
-  if (!loading) return;
-  // The demonstration model's can be stopped at any point, and the runtime goes on.
-  if (loading.source === demoSource) engine.stop(loading.id);
-  else engine.restart();
-  loading = null;
-}
-
-async function finish(mine, result, n_ctx) {
-  const outcome = await result.catch((error) => error);
-  if (mine !== loading) return;
-  loading = null;
-  const { source } = mine;
-  if (outcome.kind === 'error') failLoad(source, outcome);
-  else finishLoad(source, outcome.info, n_ctx);
-}
-
-function finishLoad(source, newInfo, n_ctx) {
+function finishLoad(source, before) {
   // A message may have waited for the demonstration model.
-  if (source !== model && (model || source !== demoSource)) clearChat();
-  model = source;
-  info = newInfo;
-  loadedContext = n_ctx;
-  const name = info.name || source.name;
+  if (source !== before && (before || source !== demoSource)) conversation.clear();
+  const name = model.info.name || source.name;
   find('model-name').textContent = name;
   find('ready-text').textContent = `${name} is loaded. What is said here stays on this machine.`;
   refresh();
@@ -150,100 +175,22 @@ function finishLoad(source, newInfo, n_ctx) {
 
 /** Load the same model again and answer what was left unanswered. */
 async function reloadAndGoOn(source) {
-  await load(source);
+  await model.load(source);
   if (state() === 'ready' && chat.isUnanswered()) chat.answer();
 }
 
-/** A load that failed: unless the engine kept the model it had, there is none now. */
-function failLoad(source, error) {
-  if (!error.kept) info = null;
-  if (isFatal(error)) engine.restart();
-  if (info) settings.use(model.profile);
-  refresh();
-  showProblem(error, { reload: () => reloadAndGoOn(source) });
-}
-
 function cancelLoad() {
-  supersede();
-  info = null;
-  refresh();
-  announce('Loading was cancelled.');
-  find('file').focus();
+  find('cancel-load').disabled = true;
+  model.cancel();
 }
 
-/** The engine died with no request under way. */
-function lose(error) {
-  info = null;
-  refresh();
-  showProblem(error, actionsAfter(error));
-}
-
-/** What an error in a reply leaves to be done; a fatal one takes the model along. */
-function actionsAfter(error) {
-  if (isFatal(error)) {
-    info = null;
-    engine.restart();
-  }
-  refresh();
-  return {
-    ...(model ? { reload: () => reloadAndGoOn(model) } : {}),
-    ...(info ? { newChat } : {}),
-    settings: () => find('settings').showModal(),
-    choose: () => find('file').click(),
-  };
-}
-
-function showProblem(error, actions = {}) {
-  find('notices').replaceChildren(errorCard(error, {
-    choose: () => find('file').click(),
-    settings: () => find('settings').showModal(),
-    dismiss: () => {},
-    ...actions,
-  }));
-  scroller.toEnd();
-}
-
-function clearChat() {
-  conversation += 1;
-  chat.clear();
-}
-
-function newChat() {
-  clearChat();
-  choosing = false;
-  find('notices').replaceChildren();
-  refresh();
-  prompt.focus();
-  announce('New chat.');
-}
-
-function send() {
-  const text = prompt.value.trim();
-  if (!text || !canSend()) return;
-  prompt.value = '';
-  converse([text]);
-}
-
-/** Say these one after the other, each when the reply to the one before has ended. */
-async function converse(texts) {
-  const mine = conversation;
-  choosing = false;
-  find('notices').replaceChildren();
-  for (const text of texts) {
-    chat.say(text);
-    refresh();
-    scroller.toEnd();
-    await loading?.end;
-    if (mine !== conversation || state() !== 'ready') return;
-    if (await chat.answer() !== 'stop' || mine !== conversation) return;
-  }
-}
-
-/** An example says its first turn; the composer takes over from there. */
-function tryExample(turns) {
-  converse(turns);
-  if (finePointer.matches) prompt.focus();
-  else find('scroller').focus({ preventScroll: true });
+/** @param {'kept'|'closed'|'none'} left what became of the model before */
+function cancelledLoad(left) {
+  announce(left === 'closed'
+    ? 'Loading was cancelled. The model before is loaded again.'
+    : 'Loading was cancelled.');
+  if (left === 'none') find('file').focus();
+  if (left === 'kept') prompt.focus();
 }
 
 function announce(text) {
@@ -262,44 +209,27 @@ function closeSheets() {
   for (const sheet of document.querySelectorAll('dialog[open]')) sheet.close();
 }
 
-function onPromptKey(event) {
-  // 229: the Enter that ends a composition, in Safari.
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  send();
-}
-
-function onKey(event) {
-  const sheetOpen = document.querySelector('dialog[open]');
-  if (event.key === 'Escape' && !sheetOpen && chat.isBusy()) {
-    event.preventDefault();
-    chat.stop();
-  }
-}
-
 function wire() {
   const on = (id, type, listener) => find(id).addEventListener(type, listener);
   watchFiles(find('file'), find('veil'), loadFiles);
-  on('composer', 'submit', (event) => { event.preventDefault(); send(); });
-  on('prompt', 'keydown', onPromptKey);
-  on('prompt', 'input', refresh);
-  on('stop', 'click', chat.stop);
+  conversation.wire();
   on('think', 'click', () => settings.set('think', !settings.values.think));
-  on('new-chat', 'click', newChat);
   on('cancel-load', 'click', cancelLoad);
   on('open-settings', 'click', () => find('settings').showModal());
-  on('apply-context', 'click', () => load(model));
+  on('apply-context', 'click', () => model.load(model.source));
   on('change-model', 'click', chooseAnother);
   on('model-chip', 'click', () => {
-    showInfo(find('info-rows'), info, model);
-    demo.showAbout(model);
+    showInfo(find('info-rows'), model.info, model.source);
+    showSpeed(find('info-rows'), model.info, engine, state() === 'ready');
+    demo.showAbout(model.source);
+    find('check-file').hidden = !model.source.checkable;
     find('info').showModal();
   });
+  on('check-file', 'click', () => verify(model.source));
   for (const sheet of document.querySelectorAll('dialog')) {
     // A click on the dialog itself is a click on its backdrop.
     sheet.addEventListener('click', (event) => { if (event.target === sheet) sheet.close(); });
   }
-  document.addEventListener('keydown', onKey);
 }
 
 async function start() {
@@ -309,7 +239,9 @@ async function start() {
   const [missing, found] = await Promise.all([missingWebGPU(), findDemo()]);
   if (missing) refuse(missing);
   else if (found) offerDemo(found);
-  if (!missing) ollama.start();
+  if (missing) return;
+  ollama.start();
+  downloads.start();
 }
 
 function refuse(missing) {
@@ -324,8 +256,8 @@ function refuse(missing) {
 function offerDemo(found) {
   demoSource = found;
   demo.offer(found);
-  if (loading || info) return refresh();
-  load(found);
+  if (model.loading || model.info) return refresh();
+  model.load(found);
   if (finePointer.matches && document.activeElement === document.body) prompt.focus();
 }
 

@@ -12,10 +12,11 @@ import { createReply, userMessage } from './reply.js';
  * @param {() => object} parts.options think, sampling and max_tokens for the next reply,
  *   and `opening`, the messages that come before the conversation
  * @param {(busy: boolean) => void} parts.onBusy
+ * @param {(done: import('./worker.js').DoneMessage) => void} parts.onReply a reply is over
  * @param {(text: string) => void} parts.announce
  * @param {(error: object) => Record<string, () => void>} parts.actions for an error card
  */
-export function createChat({ engine, list, options, onBusy, announce, actions }) {
+export function createChat({ engine, list, options, onBusy, onReply, announce, actions }) {
   let messages = [];
   let current = null;
 
@@ -39,6 +40,7 @@ export function createChat({ engine, list, options, onBusy, announce, actions })
     onBusy(true);
     try {
       const done = await result;
+      onReply(done);
       keep(conversation, reply, done);
       return done.reason;
     } catch (error) {

@@ -31,6 +31,9 @@ const ABOUT = 'Lapidary’s small demonstration model, trained from scratch on a
 const PROFILE = {
   key: 'lapidary.settings.demo',
   defaults: { temperature: 0 },
+  note: 'These are the demonstration model’s own settings. Unless you change them it takes '
+    + 'the likeliest token each time; your own models have theirs.',
+  context: null,
   fixedContext: true,
 };
 

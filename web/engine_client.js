@@ -70,7 +70,11 @@ export function createEngine(on) {
     restart,
     load: ({ files, urls, folder, model }, options, handlers) =>
       send('load', { files, urls, folder, model, options }, handlers),
+    preflight: ({ files, urls, folder, model }, options, handlers) =>
+      send('preflight', { files, urls, folder, model, options }, handlers),
     list: (folder) => send('list', { folder }, {}),
+    verify: ({ files, urls, folder, model, pull }, handlers) =>
+      send('verify', { files, urls, folder, model, name: pull }, handlers),
     generate: (request, handlers) => send('generate', request, handlers),
     stop: (id) => worker?.postMessage({ id, kind: 'stop' }),
   };

@@ -2,8 +2,14 @@
 
 import { bytes, count, short } from './format.js';
 import { element } from './problems.js';
+import { compare, devices, keepDevice, keepPrediction, speedOf } from './speed.js';
 
 const tokens = (n) => `${count(n)} tokens`;
+
+const WHERE = {
+  resident: 'all on the graphics processor',
+  'host-embeddings': 'embeddings of the layers in the file',
+};
 
 /** How each fact is shown; what the engine tells besides is listed after these. */
 const ROWS = {
@@ -11,8 +17,10 @@ const ROWS = {
   architecture: ['Architecture', String],
   n_parameters: ['Parameters', short],
   weight_bytes: ['Weights', bytes],
+  host_bytes: ['Left in the file', bytes],
   kv_bytes: ['KV cache', bytes],
   kv: ['KV cache type', String],
+  mode: ['Where it is', (mode) => WHERE[mode] ?? mode],
   n_ctx: ['Context', tokens],
   n_ctx_train: ['Longest context', tokens],
   n_vocab: ['Vocabulary', tokens],
@@ -37,7 +45,36 @@ export function showInfo(list, info, source) {
   const other = Object.keys(info).filter((key) => !(key in ROWS) && shown(info[key]));
   for (const key of known) rows.push(row(ROWS[key][0], ROWS[key][1](info[key])));
   for (const key of other) rows.push(row(title(key), plain(key, info[key])));
+  for (const note of source.notes ?? []) rows.push(row('Note', note));
   list.replaceChildren(...rows);
+}
+
+/**
+ * Add how fast the last reply was and how fast it could have been. An adapter that was
+ * never measured is measured now, if the engine has nothing else to do.
+ *
+ * @param {HTMLElement} list
+ * @param {Record<string, unknown>} info
+ * @param {ReturnType<import('./engine_client.js').createEngine>} engine
+ * @param {boolean} isIdle
+ */
+export async function showSpeed(list, info, engine, isIdle) {
+  const speed = speedOf(info) ?? {};
+  const line = row('Speed', compare(speed));
+  const value = line.lastElementChild;
+  if (value.textContent) list.append(line);
+  if (speed.predicted || !isIdle) return;
+  list.append(line);
+  value.append(element('span', 'detail', ' measuring this device …'));
+  const options = { measured: devices(), n_keys: speed.n_keys };
+  const { preflight } = await engine.preflight({}, options, {}).result.catch(() => ({}));
+  if (preflight) {
+    keepDevice(preflight);
+    speed.predicted = preflight.prediction.tokens_per_second;
+    keepPrediction(info, speed.predicted);
+  }
+  value.textContent = compare(speed);
+  line.hidden = !value.textContent;
 }
 
 function shown(value) {

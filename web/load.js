@@ -3,6 +3,9 @@
 import { bytes, duration } from './format.js';
 import { OWN_FILES } from './settings.js';
 
+/** The name of a file that is named after its SHA-256, as Ollama's are. */
+const BLOB = /^sha256[-:]([0-9a-f]{64})$/i;
+
 /**
  * Call `onFiles` with what a person chooses in the file dialog or drops anywhere.
  *
@@ -51,6 +54,11 @@ export function watchFiles(input, veil, onFiles) {
  * @property {string} [model] its name in the folder
  * @property {object[]} [opening] messages that every conversation begins with
  * @property {import('./settings.js').Profile} profile
+ * @property {boolean|null} [large] whether it has the large models' chat template, where
+ *   more is known than the file says
+ * @property {string[]} [notes] what a person should know of it
+ * @property {boolean} checkable whether the SHA-256 of its files is known
+ * @property {string} [pull] its name for Ollama
  */
 
 /**
@@ -66,6 +74,7 @@ export function fileSource(files) {
     file: fileName(files.map((file) => file.name)),
     files,
     profile: OWN_FILES,
+    checkable: files.every((file) => BLOB.test(file.name)),
   };
 }
 
@@ -81,11 +90,11 @@ export function describe({ name, size, file }) {
 }
 
 /** Name what was chosen: the file, or the first of several shards. */
-function modelName(files) {
+export function modelName(files) {
   const names = files.map((file) => file.name).sort();
   const name = names[0].replace(/\.gguf$/i, '');
-  const digest = /^sha256[-:]([0-9a-f]{12})[0-9a-f]*$/i.exec(name);
-  return digest ? `Blob ${digest[1]}` : name.replace(/-0*1-of-0*\d+$/, '');
+  const digest = BLOB.exec(name);
+  return digest ? `Blob ${digest[1].slice(0, 12)}` : name.replace(/-0*1-of-0*\d+$/, '');
 }
 
 /**

@@ -10,6 +10,12 @@
  * @property {string} [parameters]
  * @property {string} [quantization]
  * @property {{blob: string}[]} [weights]
+ * @property {boolean|null} [large] whether it has the large models' chat template
+ * @property {object} [sampling] the model's own sampling options
+ * @property {number|null} [max_tokens]
+ * @property {number|null} [n_ctx]
+ * @property {string[]} [stop]
+ * @property {string[]} [notes] what a person should know of it
  * @property {string} [system] the model's own system prompt
  * @property {object[]} [messages] that a conversation begins with
  */
@@ -30,6 +36,7 @@ const LAST = 'last';
  *
  * @param {object} on
  * @param {(source: import('./load.js').Source) => void} on.model
+ * @param {(source: import('./load.js').Source) => void} on.check
  * @param {(folder: import('./worker.js').Folder) => Promise<object>} on.list asks the
  *   engine what a folder holds
  * @param {(error: object) => void} on.problem
@@ -62,11 +69,21 @@ export function createOllama(on) {
     );
     button.addEventListener('click', () => on.model(source));
     node.append(button);
+    if (line.weights) node.append(checkButton(line, source));
     if (line.problem) node.append(element('p', 'help', line.problem.text));
     return node;
   }
 
-  /** List the models that `build.py serve` offers; another host has none to offer. */
+  function checkButton(line, source) {
+    const button = element('button', 'link', 'Check');
+    button.type = 'button';
+    button.title = `Compute the SHA-256 of ${line.name} and compare it`;
+    button.setAttribute('aria-label', 'Check the file');
+    button.addEventListener('click', () => on.check(source));
+    return button;
+  }
+
+  /** List the models that `build.py serve` offers; of other hosts the bundle says none. */
   async function findServed() {
     if (!LOOPBACK.has(location.hostname)) return;
     const answer = await fetch('ollama/models.json').catch(() => null);
@@ -138,8 +155,31 @@ function folderSource(line, folder) {
 }
 
 function common(line, names) {
-  const { name, size } = line;
-  return { name, size, file: fileName(names), opening: opening(line), profile: OWN_FILES };
+  const { name, size, large, notes } = line;
+  return {
+    name,
+    size,
+    file: fileName(names),
+    opening: opening(line),
+    profile: profile(line),
+    large,
+    notes,
+    checkable: true,
+    pull: name,
+  };
+}
+
+/** The model's own settings; they are shown, and a person's own go before. */
+function profile({ name, sampling, max_tokens, n_ctx, stop }) {
+  const defaults = {
+    ...sampling,
+    ...(max_tokens ? { max_tokens } : {}),
+    ...(stop?.length ? { stops: stop } : {}),
+  };
+  const note = Object.keys(defaults).length || n_ctx
+    ? `${name} brings settings of its own. What you change here counts for all of your models.`
+    : '';
+  return { ...OWN_FILES, defaults, context: n_ctx ?? null, note };
 }
 
 /** What a conversation with the model begins with: its system prompt comes first. */

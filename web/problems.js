@@ -2,20 +2,23 @@
  * Errors as cards: what happened, what was found and expected, and what to do.
  */
 
-import { bytes } from './format.js';
+import { bytes, count } from './format.js';
 
 /** What a person can do after each error; the first action is the main one. */
 const ACTIONS = {
-  FileFormatError: ['choose'],
-  UnsupportedFormatError: ['choose'],
+  FileFormatError: ['choose', 'check'],
+  UnsupportedFormatError: ['choose', 'check'],
   UnsupportedArchitectureError: ['choose'],
-  ShapeError: ['choose'],
+  ShapeError: ['choose', 'check'],
   SourceError: ['choose', 'reload'],
+  DownloadError: ['retry'],
+  IntegrityError: ['again'],
+  StorageError: ['retry', 'choose'],
   RequestError: ['retry', 'settings', 'reload'],
   ContextFullError: ['newChat', 'settings'],
   DeviceMissingError: ['reload'],
-  DeviceLimitError: ['choose', 'settings'],
-  DeviceMemoryError: ['reload', 'settings'],
+  DeviceLimitError: ['shorter', 'choose', 'settings'],
+  DeviceMemoryError: ['shorter', 'reload', 'settings'],
   DeviceLostError: ['reload'],
   DeviceError: ['reload'],
   ShaderCompileError: ['reload'],
@@ -31,9 +34,16 @@ const LABELS = {
   choose: 'Choose another file',
   reload: 'Reload model',
   retry: 'Try again',
+  again: 'Download again',
   newChat: 'New chat',
   settings: 'Open settings',
+  check: 'Check the file',
+  restore: 'Back to the model before',
 };
+
+/** A shorter context is offered as the number that would fit. */
+const label = (name, { n_ctx }) =>
+  (name === 'shorter' ? `Use ${count(n_ctx)} tokens` : LABELS[name]);
 
 /** Say whether the engine can go on after this error. */
 export function isFatal(error) {
@@ -54,9 +64,9 @@ export function errorCard(error, actions) {
   card.append(element('h2', 'card-title', error.what), details(error));
   if (error.remedy) card.append(element('p', 'remedy', error.remedy));
   const row = element('div', 'card-actions');
-  const names = (ACTIONS[error.type] ?? ['reload']).filter((name) => actions[name]);
+  const names = [...ACTIONS[error.type] ?? ['reload'], 'restore'].filter((name) => actions[name]);
   names.forEach((name, i) => {
-    row.append(actionButton(LABELS[name], i === 0 ? 'primary small' : 'secondary small', () => {
+    row.append(actionButton(label(name, error), i === 0 ? 'primary small' : 'secondary small', () => {
       if (name !== 'settings') card.remove();
       actions[name]();
     }));

@@ -1,14 +1,9 @@
 /** One message of the conversation on the page. */
 
-import { duration, rate } from './format.js';
+import { ENDS, liveFigures, replyFigures, startClock } from './figures.js';
+import { count, duration } from './format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
 import { element } from './problems.js';
-
-const REASONS = {
-  stopped: 'Stopped',
-  length: 'Cut off at the longest reply (see Settings)',
-  context: 'The context is full',
-};
 
 /** Make a person's message. */
 export function userMessage(text) {
@@ -37,7 +32,7 @@ export function createReply() {
     waiting.hidden = clock.tokens() > 0;
     thinking.show(text.thinking, text.content !== '' || text.tool !== '', clock);
     renderMarkdown(body, text.content + text.tool);
-    figures.textContent = clock.live();
+    figures.textContent = liveFigures(clock);
   }
 
   function push({ channel, text: piece }) {
@@ -52,13 +47,17 @@ export function createReply() {
     waiting.remove();
     article.setAttribute('aria-busy', 'false');
     thinking.end(clock);
-    figures.textContent = clock.summary(done);
-    if (REASONS[done?.reason]) meta.prepend(element('p', 'reason', REASONS[done.reason]));
+    figures.replaceWith(...replyFigures(done, clock));
+    const cut = done?.reason !== 'stop' && ENDS[done?.reason];
+    if (cut) meta.prepend(element('p', 'reason', cut));
     if (text.content) meta.append(copyButton('Copy reply', () => text.content));
     return body.textContent.trim();
   }
 
-  const progress = (message) => { waiting.textContent = message.text; };
+  function progress({ text: doing, done, total }) {
+    waiting.textContent = `${doing}, ${count(done)} of ${count(total)} tokens`;
+  }
+
   return { element: article, text, push, progress, finish };
 }
 
@@ -88,37 +87,4 @@ function thinkingBlock() {
   }
 
   return { root, show, end };
-}
-
-/** Time a reply from the moment it is asked for. */
-function startClock() {
-  const start = performance.now();
-  let first = 0;
-  let last = 0;
-  let tokens = 0;
-  const seconds = (from, to) => (to - from) / 1000;
-
-  return {
-    tokens: () => tokens,
-    tick() {
-      last = performance.now();
-      first ||= last;
-      tokens += 1;
-    },
-    sinceFirst: () => seconds(first, performance.now()),
-    live() {
-      const span = seconds(first, last);
-      return tokens > 2 && span > 0.2 ? rate((tokens - 1) / span) : '';
-    },
-    /** The engine's own figures where it gives them; the first token is prefill's. */
-    summary(done) {
-      const n = done?.n_generated ?? tokens;
-      if (!n) return '';
-      const span = done?.decode_seconds || seconds(first, last);
-      const parts = n > 1 && span > 0 ? [rate((n - 1) / span)] : [];
-      if (first) parts.push(`first token ${duration(seconds(start, first))}`);
-      parts.push(`${n} token${n === 1 ? '' : 's'}`);
-      return parts.join(' · ');
-    },
-  };
 }

@@ -1,14 +1,22 @@
 /**
  * The settings: what they are, where they are kept, and their panel.
  *
- * @typedef {object} Profile settings of their own for one kind of model
- * @property {string} key where they are kept
- * @property {object} defaults what differs from the settings below
+ * What a person sets is kept; everything else is the model's own, or else the default.
+ *
+ * @typedef {object} Profile the settings of one kind of model
+ * @property {string} key where what a person sets is kept
+ * @property {object} defaults the model's own settings
+ * @property {string} note what a person should know of them, empty if nothing
+ * @property {number|null} context in tokens: what the model's own setting is, if it has one
  * @property {boolean} fixedContext whether the context is the model's own affair
  */
 
+import { count } from './format.js';
+
 /** @type {Profile} */
-export const OWN_FILES = { key: 'lapidary.settings', defaults: {}, fixedContext: false };
+export const OWN_FILES = {
+  key: 'lapidary.settings', defaults: {}, note: '', context: null, fixedContext: false,
+};
 
 /** Sampling as Gemma 4 is published with; null leaves the choice to the engine. */
 const DEFAULTS = {
@@ -16,13 +24,15 @@ const DEFAULTS = {
   top_k: 64,
   top_p: 0.95,
   min_p: 0,
+  repetition_penalty: 1,
   seed: null,
+  stops: [],
   max_tokens: 2048,
   n_ctx: null,
   think: false,
 };
 const OPTIONAL = new Set(['seed', 'n_ctx']);
-const SAMPLING = ['temperature', 'top_k', 'top_p', 'min_p', 'seed'];
+const SAMPLING = ['temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'seed'];
 const INTEGERS = new Set(['top_k', 'seed', 'max_tokens', 'n_ctx']);
 const FIELDS = Object.keys(DEFAULTS).filter((name) => name !== 'think');
 
@@ -34,24 +44,43 @@ const FIELDS = Object.keys(DEFAULTS).filter((name) => name !== 'think');
  */
 export function createSettings(panel, onChange) {
   const values = {};
+  const kept = new Map(); // by key, for windows that may store nothing
+  let chosen = {};
   let profile = OWN_FILES;
 
   function set(name, value) {
+    chosen[name] = value;
     values[name] = value;
-    store(profile, values);
+    keep();
     onChange();
+  }
+
+  /** Set a value from outside the panel, and show it there. */
+  function choose(name, value) {
+    set(name, value);
+    showField(panel, name, value);
+  }
+
+  function keep() {
+    kept.set(profile.key, chosen);
+    store(profile, chosen);
   }
 
   /** Take the settings for one kind of model in place of the other's. */
   function use(newProfile) {
     profile = newProfile;
-    Object.assign(values, DEFAULTS, profile.defaults, stored(profile));
-    panel.querySelector('#profile-note').hidden = profile === OWN_FILES;
-    panel.querySelector('#n_ctx').disabled = profile.fixedContext;
+    chosen = kept.get(profile.key) ?? stored(profile);
+    const note = panel.querySelector('#profile-note');
+    note.textContent = profile.note;
+    note.hidden = !profile.note;
+    const context = panel.querySelector('#n_ctx');
+    context.disabled = profile.fixedContext;
+    context.options[0].text = profile.context ? `Auto: ${count(profile.context)}` : 'Automatic';
     show();
   }
 
   function show() {
+    Object.assign(values, DEFAULTS, profile.defaults, chosen);
     for (const name of FIELDS) showField(panel, name, values[name]);
   }
 
@@ -67,23 +96,24 @@ export function createSettings(panel, onChange) {
     input.addEventListener('change', () => showField(panel, name, values[name]));
   }
   panel.querySelector('#reset-settings').addEventListener('click', () => {
-    Object.assign(values, DEFAULTS, profile.defaults, { think: values.think });
-    store(profile, values);
+    chosen = 'think' in chosen ? { think: chosen.think } : {};
+    keep();
     show();
     onChange();
   });
   use(OWN_FILES);
-  return { values, set, use, sampling: () => sampling(values) };
+  return { values, set, choose, use, sampling: () => sampling(values) };
 }
 
 /** The sampling part, as the engine takes it: a seed only when one is set. */
 function sampling(values) {
-  const chosen = SAMPLING.filter((name) => values[name] !== null);
-  return Object.fromEntries(chosen.map((name) => [name, values[name]]));
+  const given = SAMPLING.filter((name) => values[name] !== null);
+  return Object.fromEntries(given.map((name) => [name, values[name]]));
 }
 
 /** Read a field; undefined when what stands there cannot be used. */
 function parse(name, input) {
+  if (name === 'stops') return input.value.split('\n').map(readText).filter(Boolean);
   if (input.value === '') return OPTIONAL.has(name) && !input.validity.badInput ? null : undefined;
   const value = Number(input.value);
   if (!Number.isFinite(value) || !input.validity.valid) return undefined;
@@ -91,13 +121,37 @@ function parse(name, input) {
 }
 
 function showField(panel, name, value) {
-  panel.querySelector(`#${name}`).value = value ?? '';
+  const text = name === 'stops' ? value.map(showText).join('\n') : value ?? '';
+  const field = panel.querySelector(`#${name}`);
+  if (name === 'n_ctx') offer(field, value);
+  field.value = text;
   showOutput(panel, name, value);
+}
+
+/** Have a value among those to choose from: one that was worked out may be any. */
+function offer(select, value) {
+  const all = [...select.options];
+  if (value === null || all.some((option) => option.value === String(value))) return;
+  const next = all.find((option) => Number(option.value) > value) ?? null;
+  select.add(new Option(count(value), value), next);
 }
 
 function showOutput(panel, name, value) {
   const output = panel.querySelector(`output[for="${name}"]`);
   if (output) output.textContent = Number(value).toFixed(2);
+}
+
+/** A text in one line: what cannot be seen in it, a line's end above all, is escaped. */
+function showText(text) {
+  return JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"');
+}
+
+function readText(line) {
+  try {
+    return JSON.parse(`"${line.replaceAll('"', '\\"')}"`);
+  } catch {
+    return line; // a lone backslash is one
+  }
 }
 
 /** What was kept last time, as far as it is of the right kind. */
@@ -114,12 +168,15 @@ function stored({ key }) {
 function usable(name, value) {
   if (!(name in DEFAULTS)) return false;
   if (name === 'think') return typeof value === 'boolean';
+  if (name === 'stops') {
+    return Array.isArray(value) && value.every((text) => text && typeof text === 'string');
+  }
   return Number.isFinite(value) || (OPTIONAL.has(name) && value === null);
 }
 
-function store({ key }, values) {
+function store({ key }, chosen) {
   try {
-    localStorage.setItem(key, JSON.stringify(values));
+    localStorage.setItem(key, JSON.stringify(chosen));
   } catch {
     // Private windows may refuse storage; the settings then last as long as the page.
   }

@@ -6,8 +6,9 @@ export const finePointer = matchMedia('(pointer: fine)');
 
 /**
  * @typedef {object} View
- * @property {'empty'|'preparing'|'loading'|'ready'|'generating'} now `preparing` is the
- *   loading of the demonstration model, which leaves the page usable
+ * @property {'empty'|'preparing'|'checking'|'loading'|'ready'|'generating'} now
+ *   `preparing` is the loading of the demonstration model, which leaves the page usable;
+ *   `checking` shows what another takes before it is loaded
  * @property {boolean} canSend
  * @property {boolean} isEmpty nothing has been said
  * @property {boolean} isUnanswered what was said last waits for its answer
@@ -28,16 +29,18 @@ export function showState(view) {
   const { now, isEmpty } = view;
   const offersDemo = isEmpty && (now === 'preparing' || (now === 'ready' && view.demoLoaded));
   document.body.dataset.state = now;
-  const choosing = view.choosing && now !== 'loading';
+  const isBetween = now === 'loading' || now === 'checking';
+  const choosing = view.choosing && !isBetween;
   find('welcome').hidden = now !== 'empty' && !offersDemo && !choosing;
   find('welcome').classList.toggle('below', !isEmpty);
+  find('fit').hidden = now !== 'checking';
   find('loading').hidden = now !== 'loading';
   find('preparing').hidden = now !== 'preparing';
   find('ready').hidden = now !== 'ready' || !isEmpty || view.demoLoaded || choosing;
-  find('conversation').hidden = now === 'loading' || isEmpty;
+  find('conversation').hidden = isBetween || isEmpty;
   find('examples').hidden = !offersDemo;
   find('model-chip').hidden = !view.hasModel;
-  find('new-chat').hidden = isEmpty || now === 'loading';
+  find('new-chat').hidden = isEmpty || isBetween;
   find('context-pending').hidden = !view.contextPending;
   showComposer(view);
 }
@@ -60,7 +63,7 @@ function showComposer(view) {
 }
 
 function hint({ now, isEmpty, isUnanswered, blocked }) {
-  if (now === 'loading') return 'You can write as soon as the model is loaded.';
+  if (now === 'loading' || now === 'checking') return 'You can write as soon as the model is loaded.';
   if (now === 'preparing' && isUnanswered) return 'Answered once it is loaded';
   if (now === 'empty' && blocked) return blocked;
   if (now === 'empty') return isEmpty ? 'Choose a model file to start.' : 'Load a model to go on.';

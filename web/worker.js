@@ -14,8 +14,30 @@
  *   they are small
  * @property {Folder} [folder] in place of both: one that holds Ollama's store
  * @property {string} [model] its name in that store
- * @property {{n_ctx?: number, kv?: 'f16'|'f32'}} options the context is the model's own,
- *   up to 8192, unless said
+ * @property {LoadOptions} options
+ *
+ * @typedef {object} LoadOptions
+ * @property {number} [n_ctx] the context in tokens; the model's own unless said
+ * @property {number} [default_ctx] how long that may be; 8192 unless said
+ * @property {'f16'|'f32'} [kv]
+ * @property {boolean} [large] whether the chat template is the large models'
+ * @property {boolean} [keep] whether the model before stays until this one is complete,
+ *   as long as the device has room for both
+ * @property {number} [batch] tokens per submit, for measurements; by their time unless said
+ * @property {Record<string, Measured>} [measured] what was measured earlier, by adapter
+ *
+ * @typedef {object} Measured what a device does in a second
+ * @property {number} copy_bytes_per_second bytes read and bytes written
+ * @property {number} dispatch_seconds of one launch among many
+ * @property {number} submit_seconds of a submit with its read-back
+ *
+ * @typedef {object} PreflightMessage asks what a model takes here and how fast it may be:
+ *   one that is named as in a load message, of which the header alone is read, or else
+ *   the one that is loaded. An adapter that was not measured earlier is, in two seconds
+ * @property {number} id
+ * @property {'preflight'} kind
+ * @property {LoadOptions & {n_keys?: number}} options `n_keys` is how many tokens are in
+ *   the cache; a usual number unless said
  *
  * @typedef {object} Folder
  * @property {FileSystemDirectoryHandle} [handle]
@@ -27,6 +49,12 @@
  * @property {'list'} kind
  * @property {Folder} folder
  *
+ * @typedef {object} VerifyMessage holds blobs to the SHA-256 that is their name; the files
+ *   are named as in a load message
+ * @property {number} id
+ * @property {'verify'} kind
+ * @property {string} [name] the model's, as Ollama knows it
+ *
  * @typedef {object} GenerateMessage
  * @property {number} id
  * @property {'generate'} kind
@@ -35,12 +63,15 @@
  * @property {boolean} [think]
  * @property {Sampling} [sampling]
  * @property {number} [max_tokens]
+ * @property {boolean} [ignore_eos] whether the reply goes on behind its end, for measurements
+ * @property {string[]} [stop] texts before which the reply ends
  *
  * @typedef {object} Sampling
  * @property {number} [temperature] 0 is greedy
  * @property {number} [top_k] 0 is off
  * @property {number} [top_p] 1 is off
  * @property {number} [min_p] 0 is off
+ * @property {number} [repetition_penalty] 1 is off
  * @property {number} [seed] absent is random
  *
  * @typedef {object} StopMessage
@@ -52,10 +83,36 @@
  * @typedef {object} ProgressMessage
  * @property {number} id
  * @property {'progress'} kind
- * @property {string} stage `runtime`, or a stage of loading
- * @property {number} done in bytes for what is fetched and for weights, else steps
+ * @property {string} stage `runtime`, `verify`, or a stage of loading; `room` says that the
+ *   model before has been closed for this one; `prompt`, how far a long prompt is read
+ * @property {number} done in bytes for what is fetched and for weights, in tokens for a
+ *   prompt, else steps
  * @property {number} total 0 when not known
  * @property {string} text what is going on, for people
+ * @property {Fit} [fit] in a load, once it is known
+ *
+ * @typedef {object} Fit what a model takes, in bytes; see preflight.py
+ * @property {'resident'|'host-embeddings'} mode
+ * @property {number} n_ctx
+ * @property {'f16'|'f32'} kv
+ * @property {number} total_bytes
+ * @property {number} weight_bytes
+ * @property {number} host_bytes of embeddings that stay in the file
+ * @property {number} kv_bytes
+ * @property {number} table_bytes
+ * @property {number} scratch_bytes
+ * @property {number} n_dispatches of a step
+ * @property {number} step_bytes of the weights that a step reads
+ *
+ * @typedef {object} Preflight
+ * @property {string} name
+ * @property {number} n_bytes of the files
+ * @property {number} n_ctx_train the longest context that the model was made for
+ * @property {string} adapter
+ * @property {Fit} fit
+ * @property {{tokens_per_second: number, memory_seconds: number, dispatch_seconds: number,
+ *   load_seconds: number|null}} prediction of a step, and of the load
+ * @property {Measured} measured
  *
  * @typedef {object} TokenMessage
  * @property {number} id
@@ -67,14 +124,22 @@
  * @property {number} id
  * @property {'done'} kind
  * @property {object} [info] after load: what `Engine.info` holds
+ * @property {Sampling} [sampling] after load: what the file itself recommends
+ * @property {number} [n_bytes] after verify: how much was held to its digest
+ * @property {Preflight} [preflight] after preflight
  * @property {object} [store] after list: `root` and `models`, as /ollama/models.json has
  *   them
  * @property {'stop'|'length'|'stopped'|'context'} [reason] after generate: why it ended
  * @property {number} [n_prompt]
  * @property {number} [n_reused] prompt tokens that were still in the KV cache
  * @property {number} [n_generated]
- * @property {number} [prefill_seconds]
- * @property {number} [decode_seconds]
+ * @property {number} [prefill_seconds] until the first token
+ * @property {number} [decode_seconds] from the first token to the last
+ * @property {number} [bytes_per_second] that decoding read: weights, keys and values
+ * @property {number} [n_dispatches] of a token's step
+ * @property {number} [weight_bytes] that a step reads
+ * @property {number} [kv_bytes_read] likewise, on average
+ * @property {number} [predicted] tokens per second at most, where the device was measured
  * @property {number[]} [ids] every generated token, an ending stop token left out
  *
  * @typedef {object} TypedError
@@ -86,6 +151,7 @@
  * @property {string} expected
  * @property {string} remedy
  * @property {boolean} [kept] whether a model is still loaded
+ * @property {number} [n_ctx] the longest context that would fit; 0 where none is known
  */
 
 const RUNTIME = 0;

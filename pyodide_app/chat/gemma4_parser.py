@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 from pyodide_app.chat import ContentDelta, Event, ThinkingDelta, Tool
 from pyodide_app.chat.gemma4_tool_call import parse_tool_call
+from pyodide_app.chat.stop_strings import undecided
 
 THOUGHT_OPEN, THOUGHT_CLOSE = "<|channel>", "<channel|>"
 CALL_OPEN, CALL_CLOSE = "<|tool_call>", "<tool_call|>"
@@ -55,7 +56,7 @@ class OutputParser:
         """Return what was held back; a call without its closing tag is still parsed."""
         text, self._buffer = self._buffer, ""
         if self._state is State.CALL:
-            held = _partial_tag(text, (CALL_CLOSE,))
+            held = undecided(text, (CALL_CLOSE,))
             return list(self._call(text[: len(text) - held]))
         if self._state in (State.THOUGHT, State.CHANNEL_START):
             return list(self._thinking(text))
@@ -128,7 +129,7 @@ class OutputParser:
 
     def _take_certain(self, tags: Sequence[str]) -> str:
         """Take the text that no tag to come can change."""
-        end = len(self._buffer) - _partial_tag(self._buffer, tags)
+        end = len(self._buffer) - undecided(self._buffer, tags)
         text = self._buffer[:end].rstrip()
         self._buffer = self._buffer[len(text) :]
         return text
@@ -149,13 +150,3 @@ class OutputParser:
 def _content(text: str) -> Iterator[Event]:
     if text:
         yield ContentDelta(text)
-
-
-def _partial_tag(text: str, tags: Sequence[str]) -> int:
-    """Return the length of the longest tail of `text` that begins one of the tags."""
-    longest = max(len(tag) for tag in tags) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        tail = text[-length:]
-        if any(tag.startswith(tail) for tag in tags):
-            return length
-    return 0

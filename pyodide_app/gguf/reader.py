@@ -20,7 +20,7 @@ from pyodide_app.gguf.header import (
 from pyodide_app.gguf.metadata import Metadata, Value, quote
 from pyodide_app.gguf.signature import MAGIC, describe_signature
 from pyodide_app.gguf.sources import ByteSource
-from pyodide_app.gguf.types import BY_ID, TYPES, UNSUPPORTED_NAMES, GGMLType
+from pyodide_app.gguf.types import TYPES, GGMLType, type_of
 
 SMALLEST_FILE = 4 + 4 + 8 + 8  # magic, version, tensor count, key count
 DEFAULT_ALIGNMENT = 32
@@ -41,7 +41,7 @@ class TensorInfo:
     type: GGMLType
     source: ByteSource
     offset: int  # bytes from the start of `source`
-    size: int  # bytes
+    size: int  # bytes; 0 where the type's are not known
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,6 +57,17 @@ class TensorInfo:
     def row_bytes(self) -> int:
         """Return the bytes of one row of dims[0] elements."""
         return self.dims[0] // self.type.block_size * self.type.block_bytes
+
+    def check_type(self) -> None:
+        """Raise UnsupportedFormatError when no kernel reads this type."""
+        if self.type.is_supported:
+            return
+        raise UnsupportedFormatError(
+            f"{self.source.name}, tensor {quote(self.name)}",
+            found=f"ggml type {self.type.id} ({self.type.name})",
+            expected=f"one of {', '.join(sorted(t.name for t in TYPES))}",
+            remedy="Choose a file quantised in another way, such as Q4_K_M or Q8_0.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,8 @@ async def read_gguf(sources: Sequence[ByteSource]) -> GGUFFile:
 
     Only headers are read, and of the tensors' data no more than the last read of a
     header runs over.
+
+    Tensors may have types that no kernel reads: whoever needs one checks it.
 
     Raises: UnsupportedFormatError when a file is something else, FileFormatError when
     it is damaged or shards are missing, SourceError when it cannot be read.
@@ -208,7 +221,7 @@ def _place(
 ) -> TensorInfo:
     """Check type, size and place of a tensor, and give it its absolute offset."""
     what = f"{source.name}, tensor {quote(info.name)}"
-    ggml_type = _type(what, info.type_id)
+    ggml_type = type_of(info.type_id)
     if info.dims[0] % ggml_type.block_size:
         raise FileFormatError(
             f"{what} of type {ggml_type.name}",
@@ -233,18 +246,6 @@ def _place(
             remedy=INCOMPLETE,
         )
     return TensorInfo(info.name, info.dims, ggml_type, source, begin, size)
-
-
-def _type(what: str, type_id: int) -> GGMLType:
-    if type_id in BY_ID:
-        return BY_ID[type_id]
-    known = UNSUPPORTED_NAMES.get(type_id, "unknown")
-    raise UnsupportedFormatError(
-        what,
-        found=f"ggml type {type_id} ({known})",
-        expected=f"one of {', '.join(sorted(t.name for t in TYPES))}",
-        remedy="Choose a file quantised in another way, Q4_K_M or Q8_0 for example.",
-    )
 
 
 def _check_overlap(source: ByteSource, tensors: dict[str, TensorInfo]) -> None:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GGMLType:
-    """One tensor type: the size of a block, and how it is split into planes."""
+    """One tensor type: the size of a block, and how it is split into planes.
+
+    A block of 0 bytes means that its size is not known here.
+    """
 
     id: int
     name: str
@@ -27,6 +30,11 @@ class GGMLType:
     def slug(self) -> str:
         """Return the name of the file in shaders/quant."""
         return self.name.lower()
+
+    @property
+    def is_supported(self) -> bool:
+        """Say whether kernels can read it."""
+        return self.id in BY_ID
 
     @property
     def is_split(self) -> bool:
@@ -60,24 +68,31 @@ TYPES: tuple[GGMLType, ...] = (
 BY_ID: dict[int, GGMLType] = {t.id: t for t in TYPES}
 BY_NAME: dict[str, GGMLType] = {t.name: t for t in TYPES}
 
-# Known to ggml, not supported here: named so that an error can say what was found.
-UNSUPPORTED_NAMES: dict[int, str] = {
-    9: "Q8_1",
-    15: "Q8_K",
-    16: "IQ2_XXS",
-    17: "IQ2_XS",
-    18: "IQ3_XXS",
-    19: "IQ1_S",
-    21: "IQ3_S",
-    22: "IQ2_S",
-    24: "I8",
-    25: "I16",
-    26: "I32",
-    27: "I64",
-    28: "F64",
-    29: "IQ1_M",
-    34: "TQ1_0",
-    35: "TQ2_0",
-    40: "NVFP4",
-    41: "Q1_0",
-}
+# Known to ggml, not supported here: an error can say what was found, and tensors that
+# no pass reads are placed and shown all the same. Q8_1 and Q8_K are never stored.
+UNSUPPORTED: tuple[GGMLType, ...] = (
+    GGMLType(9, "Q8_1", 1, 0),
+    GGMLType(15, "Q8_K", 1, 0),
+    GGMLType(16, "IQ2_XXS", 256, 66),
+    GGMLType(17, "IQ2_XS", 256, 74),
+    GGMLType(18, "IQ3_XXS", 256, 98),
+    GGMLType(19, "IQ1_S", 256, 50),
+    GGMLType(21, "IQ3_S", 256, 110),
+    GGMLType(22, "IQ2_S", 256, 82),
+    GGMLType(24, "I8", 1, 1),
+    GGMLType(25, "I16", 1, 2),
+    GGMLType(26, "I32", 1, 4),
+    GGMLType(27, "I64", 1, 8),
+    GGMLType(28, "F64", 1, 8),
+    GGMLType(29, "IQ1_M", 256, 56),
+    GGMLType(34, "TQ1_0", 256, 54),
+    GGMLType(35, "TQ2_0", 256, 66),
+    GGMLType(40, "NVFP4", 64, 36),
+    GGMLType(41, "Q1_0", 128, 18),
+)
+_NAMED: dict[int, GGMLType] = BY_ID | {t.id: t for t in UNSUPPORTED}
+
+
+def type_of(type_id: int) -> GGMLType:
+    """Return the type of that number; of one that nobody knows the size is 0."""
+    return _NAMED.get(type_id) or GGMLType(type_id, "unknown", 1, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,8 +73,11 @@ class Device(Protocol):
     def submit(self, prepared: Prepared) -> None:
         """Replay a plan in one submit, without waiting."""
 
-    async def run(self, prepared: Prepared, view: View) -> bytes:
-        """Replay a plan and return the bytes of a view, all in one submit."""
+    def run(self, prepared: Prepared, view: View, times: int = 1) -> Awaitable[bytes]:
+        """Replay a plan `times` times and read a view, all in one submit.
+
+        The submit is made before this returns; who called must await the bytes.
+        """
 
     async def read(self, view: View) -> bytes:
         """Return the bytes of a view once all queued work is done."""

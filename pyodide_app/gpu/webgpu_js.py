@@ -138,14 +138,14 @@ class WebGPUDevice:
         assert isinstance(prepared, BrowserPlan)
         _call(gpu_js.submit, self._gpu, prepared.handle)
 
-    async def run(self, prepared: Prepared, view: View) -> bytes:
-        """Replay a plan and return the bytes of a view."""
+    def run(self, prepared: Prepared, view: View, times: int = 1) -> Awaitable[bytes]:
+        """Replay a plan and read a view."""
         assert isinstance(prepared, BrowserPlan)
-        return await self._read_after(prepared.handle, view)
+        return self._read_after(prepared.handle, times, view)
 
     async def read(self, view: View) -> bytes:
         """Return the bytes of a view."""
-        return await self._read_after(None, view)
+        return await self._read_after(None, 0, view)
 
     async def settle(self) -> None:
         """Wait for all queued work."""
@@ -205,14 +205,11 @@ class WebGPUDevice:
             )
         )
 
-    async def _read_after(self, handle: Any, view: View) -> bytes:
+    def _read_after(self, handle: Any, times: int, view: View) -> Awaitable[bytes]:
         source = self._buffer(view.buffer)
-        # One await: it costs as much as a hundred calls.
-        result = await _wait(
-            gpu_js.run(self._gpu, handle, source, view.offset, view.size)
+        return _arrival(
+            gpu_js.run(self._gpu, handle, times, source, view.offset, view.size)
         )
-        data: bytes = result.to_bytes()
-        return data
 
     async def _upload_bytes(
         self,
@@ -351,6 +348,12 @@ async def _wait(promise: Awaitable[Any]) -> Any:
         return await promise
     except JsException as error:
         raise _failure(error) from error
+
+
+async def _arrival(promise: Awaitable[Any]) -> bytes:
+    # One await: it costs as much as a hundred calls.
+    data: bytes = (await _wait(promise)).to_bytes()
+    return data
 
 
 def _failure(error: Any) -> errors.DeviceError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Plan, View
 
 _CHUNK = 4 << 20  # bytes of one upload write
-_LARGEST_KEPT = 4096  # bytes of a read-back buffer that is kept for the next
+# Bytes: read-back buffers come in powers of two, the smaller ones are kept.
+_SMALLEST_STAGING, _LARGEST_KEPT = 256, 4096
 _USAGE = (
     wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
 )
@@ -65,7 +66,7 @@ class NativeDevice:
         )
         self._buffers: dict[Buffer, Any] = {}
         self._pipelines: dict[Variant, tuple[Any, Any]] = {}
-        self._staging: dict[int, Any] = {}
+        self._staging: dict[int, list[Any]] = {}  # idle ones by size
         self.counters = dict.fromkeys(COUNTERS, 0)
 
     def write(self, buffer: Buffer, offset: int, data: bytes) -> None:
@@ -123,17 +124,16 @@ class NativeDevice:
 
     def submit(self, prepared: Prepared) -> None:
         """Replay a plan without waiting."""
-        self._device.queue.submit([self._encode(prepared).finish()])
+        self._device.queue.submit([self._encode(prepared, 1).finish()])
         self._count(host_calls=1, submits=1)
 
-    async def run(self, prepared: Prepared, view: View) -> bytes:
-        """Replay a plan and return the bytes of a view."""
-        encoder = self._encode(prepared)
-        return self._read_after(encoder, view)
+    def run(self, prepared: Prepared, view: View, times: int = 1) -> Awaitable[bytes]:
+        """Replay a plan and read a view."""
+        return self._read_after(self._encode(prepared, times), view)
 
     async def read(self, view: View) -> bytes:
         """Return the bytes of a view."""
-        return self._read_after(self._device.create_command_encoder(), view)
+        return await self._read_after(self._device.create_command_encoder(), view)
 
     async def settle(self) -> None:
         """Wait for all queued work."""
@@ -213,46 +213,54 @@ class NativeDevice:
             ) from error
         return pipeline, layout
 
-    def _encode(self, prepared: Prepared) -> Any:
+    def _encode(self, prepared: Prepared, times: int) -> Any:
         assert isinstance(prepared, NativePlan)
         encoder = self._device.create_command_encoder(label=prepared.plan.label)
         compute = encoder.begin_compute_pass()
         set_pipeline, set_group = compute.set_pipeline, compute.set_bind_group
         launch, current = compute.dispatch_workgroups, None
-        for pipeline, group, workgroups in prepared.commands:
+        for pipeline, group, workgroups in prepared.commands * times:
             if pipeline is not current:
                 set_pipeline(pipeline)
                 current = pipeline
             set_group(0, group)
             launch(*workgroups)
         compute.end()
-        self._count(dispatches=len(prepared.commands))
+        self._count(dispatches=times * len(prepared.commands))
         return encoder
 
-    def _read_after(self, encoder: Any, view: View) -> bytes:
+    def _read_after(self, encoder: Any, view: View) -> Awaitable[bytes]:
         staging = self._take_staging(view.size)
         source = self._buffer(view.buffer)
         encoder.copy_buffer_to_buffer(source, view.offset, staging, 0, view.size)
         self._device.queue.submit([encoder.finish()])
-        staging.map_sync(wgpu.MapMode.READ)
-        data = bytes(staging.read_mapped())
-        staging.unmap()
-        if view.size > _LARGEST_KEPT:
-            staging.destroy()
         self._count(host_calls=1, submits=1, bytes_read=view.size)
+        mapping = staging.map_async(wgpu.MapMode.READ, 0, view.size)
+        return self._arrival(staging, mapping, view.size)
+
+    async def _arrival(self, staging: Any, mapping: Any, size: int) -> bytes:
+        mapping.sync_wait()
+        data = bytes(staging.read_mapped(0, size))
+        staging.unmap()
+        if staging.size > _LARGEST_KEPT:
+            staging.destroy()
+        else:
+            self._staging.setdefault(staging.size, []).append(staging)
         return data
 
     def _take_staging(self, size: int) -> Any:
-        """Return a read-back buffer; the small ones, of every step, are kept."""
-        if size in self._staging:
-            return self._staging[size]
-        staging = self._device.create_buffer(
-            size=size, usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
-        )
+        """Return a read-back buffer that nothing uses."""
+        capacity = _SMALLEST_STAGING
+        while capacity < size:
+            capacity *= 2
+        if self._staging.get(capacity):
+            return self._staging[capacity].pop()
         self._count(objects=1)
-        if size <= _LARGEST_KEPT:
-            self._staging[size] = staging
-        return staging
+        return self._device.create_buffer(
+            label="staging",
+            size=capacity if capacity <= _LARGEST_KEPT else size,
+            usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST,
+        )
 
     def _count(self, **amounts: int) -> None:
         for name, amount in amounts.items():

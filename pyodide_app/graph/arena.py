@@ -26,18 +26,21 @@ class Arena:
 
         `uses[i]` are the tensors that dispatch i touches; pinned ones stay to the end.
         """
-        last = {t: i for i, tensors in enumerate(uses) for t in tensors}
-        last.update(dict.fromkeys(pinned, len(uses)))
+        last = {t.root: i for i, tensors in enumerate(uses) for t in tensors}
+        last.update(dict.fromkeys((t.root for t in pinned), len(uses)))
         free = sorted(self.buffers[1:], key=lambda b: b.size)
         views: dict[Tensor, View] = {}
         for i, tensors in enumerate(uses):
-            for tensor in dict.fromkeys(tensors):
-                if tensor not in views:
-                    views[tensor] = tensor.fixed or self._take(free, tensor.size)
-            for tensor in dict.fromkeys(tensors):
-                if last[tensor] == i and tensor.fixed is None:
-                    free.append(views[tensor].buffer)
+            roots = dict.fromkeys(tensor.root for tensor in tensors)
+            for root in roots:
+                if root not in views:
+                    views[root] = root.fixed or self._take(free, root.size)
+            for root in roots:
+                if last[root] == i and root.fixed is None:
+                    free.append(views[root].buffer)
                     free.sort(key=lambda b: b.size)
+        for tensor in (t for tensors in (*uses, pinned) for t in tensors):
+            views[tensor] = _view(tensor, views)
         return views
 
     def _take(self, free: list[Buffer], size: int) -> View:
@@ -47,3 +50,10 @@ class Arena:
         buffer = Buffer(f"scratch.{len(self.buffers)}", size)
         self.buffers.append(buffer)
         return View(buffer, 0, size)
+
+
+def _view(tensor: Tensor, views: dict[Tensor, View]) -> View:
+    if tensor.parent is None:
+        return views[tensor]
+    around = _view(tensor.parent, views)
+    return View(around.buffer, around.offset + 4 * tensor.begin, tensor.size)

@@ -1,86 +1,82 @@
-"""Attention ops: rotary position, the KV cache, attention itself."""
+"""Attention ops: norms and rotation of heads, the KV cache, attention itself."""
 
 from __future__ import annotations
 
+from pyodide_app.graph.attention_shape import decode_shape, prefill_shape
 from pyodide_app.graph.plan import whole
 from pyodide_app.graph.recorder import Recorder
-from pyodide_app.graph.tensors import Rope, Tensor, Weight
+from pyodide_app.graph.tensors import Heads, Splits, Tensor
 from pyodide_app.kv_cache import LayerCache
+
+_STATS = 2  # numbers per row beside its sums, in the partials of a split
 
 
 class AttentionOps(Recorder):
     """Part of `Ops`."""
 
-    def head_norm_rope(
-        self, x: Tensor, weight: Weight, rope: Rope, head_dim: int, eps: float
-    ) -> Tensor:
-        """Norm each head and rotate it by position: [n, n_heads * head_dim]."""
-        n, width = x.shape
-        y = Tensor((n, width))
+    def attention(self, heads: Heads, cache: LayerCache) -> Tensor | Splits:
+        """Store keys and values, if any, and attend: [n, n_heads * head_dim]."""
+        if heads.n_tokens == 1:
+            return self.attention_decode(heads, cache)
+        q = self.name("Qcur_pos", self.head_norm_rope(heads, cache))
+        return self.attention_prefill(q, cache)
+
+    def store(self, heads: Heads, cache: LayerCache) -> None:
+        """Store keys and values; there are no queries."""
+        self.head_norm_rope(heads, cache)
+
+    def head_norm_rope(self, heads: Heads, cache: LayerCache) -> Tensor:
+        """Norm and rotate the queries, and store keys and values: the shape of q."""
+        y = Tensor((4,) if heads.q is None else heads.q.shape)
+        n_heads = 0 if heads.q is None else heads.q.shape[1] // cache.head_dim
+        n_stored = 0 if heads.k is None else 2 * cache.n_kv_heads
+        bindings, params = self._raw(heads, cache)
         self._record(
             "head_norm_rope",
-            {
-                "state": self._state,
-                "x": x,
-                "weight": self._vector(weight),
-                "rope": Tensor((rope.table.size // 4,), rope.table),
-                "y": y,
-            },
-            {
-                "head_dim": head_dim,
-                "n_pairs": rope.n_pairs,
-                "fine": rope.fine,
-                "eps": eps,
-            },
-            (width // head_dim, n, 1),
+            {**bindings, "y": y},
+            {**params, "n_heads": n_heads},
+            (n_heads + n_stored, heads.n_tokens, 1),
+            slots={"kv": cache.kv},
+            consts={"HEAD_DIM": cache.head_dim},
             overrides={"WG": min(64, self.tuning.threads)},
         )
         return y
 
-    def kv_write(
-        self,
-        k: Tensor,
-        v: Tensor,
-        weight: Weight,
-        rope: Rope,
-        cache: LayerCache,
-        eps: float,
-    ) -> None:
-        """Norm and rotate keys, norm values, and store both in the cache.
-
-        Shapes: k, v [n, n_kv_heads * head_dim], as the projections left them.
-        """
+    def attention_decode(self, heads: Heads, cache: LayerCache) -> Tensor | Splits:
+        """Attend with one token: raw heads in, [1, n_heads * head_dim] out."""
+        assert heads.q
+        n_heads = heads.q.shape[1] // cache.head_dim
+        shape = decode_shape(self.tuning, cache, n_heads)
+        y = _results(heads.q, cache, shape.n_splits)
+        bindings, params = self._raw(heads, cache)
         self._record(
-            "kv_write",
-            {
-                "state": self._state,
-                "k": k,
-                "v": v,
-                "weight": self._vector(weight),
-                "rope": Tensor((rope.table.size // 4,), rope.table),
-                "k_cache": Tensor((cache.k.size // 4,), whole(cache.k)),
-                "v_cache": Tensor((cache.v.size // 4,), whole(cache.v)),
-            },
-            {
-                "head_dim": cache.head_dim,
-                "n_kv_heads": cache.n_kv_heads,
-                "n_pairs": rope.n_pairs,
-                "fine": rope.fine,
-                "n_slots": cache.n_slots,
-                "eps": eps,
-            },
-            (cache.n_kv_heads, k.shape[0], 2),
+            "attention_decode",
+            {**bindings, "y": y},
+            {**params, "window": cache.window},
+            (cache.n_kv_heads, shape.n_splits, 1),
             slots={"kv": cache.kv},
-            overrides={"WG": min(64, self.tuning.threads)},
+            consts={
+                "HEAD_DIM": cache.head_dim,
+                "GROUP": shape.group,
+                "HEADS": shape.heads,
+                "LANES": shape.lanes,
+                "TEAMS": shape.teams,
+                "KEYS": shape.keys,
+            },
+            overrides={"OWNS_CACHE": int(heads.k is not None)},
         )
+        if shape.n_splits == 1:
+            return y
+        return Splits(y, heads.q.shape, cache.head_dim, shape.n_splits)
 
-    def attention(self, q: Tensor, cache: LayerCache) -> Tensor:
-        """Attend to the cache: q [n, n_heads * head_dim] -> the same shape."""
+    def attention_prefill(self, q: Tensor, cache: LayerCache) -> Tensor | Splits:
+        """Attend to the cache: q [n, n_heads * head_dim], rotated -> the same shape."""
         n, width = q.shape
         n_heads = width // cache.head_dim
-        y = Tensor((n, width))
+        shape = prefill_shape(self.tuning, cache, n_heads)
+        y = _results(q, cache, shape.n_splits)
         self._record(
-            "attention",
+            "attention_prefill",
             {
                 "state": self._state,
                 "q": q,
@@ -89,13 +85,81 @@ class AttentionOps(Recorder):
                 "y": y,
             },
             {
+                "n_tokens": n,
+                "first_token": self.n_tokens - n,
                 "n_heads": n_heads,
                 "n_kv_heads": cache.n_kv_heads,
                 "n_slots": cache.n_slots,
                 "window": cache.window,
+                "split_keys": shape.split_keys,
             },
-            (n_heads, n, 1),
+            (n_heads // shape.heads, -(-n // shape.tokens), shape.n_splits),
             slots={"kv": cache.kv},
-            consts={"HEAD_DIM": cache.head_dim, "WG": self.tuning.attention_threads},
+            consts={
+                "HEAD_DIM": cache.head_dim,
+                "HEADS": shape.heads,
+                "TOKENS": shape.tokens,
+                "ROWS": shape.rows,
+                "KEYS": shape.keys,
+                "COLUMNS": shape.columns,
+            },
+        )
+        if shape.n_splits == 1:
+            return y
+        return Splits(y, q.shape, cache.head_dim, shape.n_splits)
+
+    def attention_merge(
+        self, partials: Tensor, shape: tuple[int, ...], head_dim: int, n_splits: int
+    ) -> Tensor:
+        """Add up the splits of attention: a tensor of `shape`, in rows of heads."""
+        y, threads = Tensor(shape), min(64, self.tuning.threads)
+        n_rows = y.size // (4 * head_dim)
+        self._record(
+            "attention_merge",
+            {"partials": partials, "y": y},
+            {"n_rows": n_rows},
+            (n_rows, -(-head_dim // threads), 1),
+            consts={"HEAD_DIM": head_dim, "SPLITS": n_splits, "WG": threads},
         )
         return y
+
+    def _raw(
+        self, heads: Heads, cache: LayerCache
+    ) -> tuple[dict[str, Tensor], dict[str, int | float]]:
+        """Return the bindings and params of a kernel that reads raw heads."""
+        some = heads.q or heads.k
+        assert some
+        # What is missing is not read.
+        q, k, v = heads.q or some, heads.k or some, heads.v or some
+        raw = some.parent or some
+        if any((piece.parent or piece) is not raw for piece in (q, k, v)):
+            raise ValueError("queries, keys and values must be pieces of one tensor")
+        bindings = {
+            "state": self._state,
+            "raw": raw,
+            "q_norm": self._vector(heads.q_norm),
+            "k_norm": self._vector(heads.k_norm),
+            "rope": Tensor((heads.rope.table.size // 4,), heads.rope.table),
+            "k_cache": Tensor((cache.k.size // 4,), whole(cache.k)),
+            "v_cache": Tensor((cache.v.size // 4,), whole(cache.v)),
+        }
+        params = {
+            "n_kv_heads": cache.n_kv_heads,
+            "q_begin": q.begin,
+            "k_begin": k.begin,
+            "v_begin": v.begin,
+            "first_token": self.n_tokens - heads.n_tokens,
+            "n_slots": cache.n_slots,
+            "n_pairs": heads.rope.n_pairs,
+            "fine": heads.rope.fine,
+            "eps": heads.eps,
+        }
+        return bindings, params
+
+
+def _results(q: Tensor, cache: LayerCache, n_splits: int) -> Tensor:
+    """Return room for the result, or for the sums and statistics of several splits."""
+    if n_splits == 1:
+        return Tensor(q.shape)
+    n_rows = q.size // (4 * cache.head_dim)
+    return Tensor((n_splits, n_rows, cache.head_dim + _STATS))

@@ -1,182 +1,197 @@
-"""Expert ops: routing, and the matrices of the chosen experts."""
+"""Expert ops: the mixture of experts of a layer.
+
+`expert_scores`, `expert_hidden` and `expert_output` choose: one token takes three
+dispatches, many tokens are bucketed by expert.
+"""
 
 from __future__ import annotations
 
-from pyodide_app.graph.matrix_ops import MATMUL_TOKENS
-from pyodide_app.graph.recorder import Recorder
-from pyodide_app.graph.tensors import ExpertSlots, Routing, Tensor, Weight
+from collections.abc import Iterator
+
+from pyodide_app.graph.bucket_ops import BucketOps
+from pyodide_app.graph.tensors import (
+    PIECE_ALIGNMENT,
+    ExpertSlots,
+    Part,
+    Routing,
+    Tensor,
+    Weight,
+)
 
 
-class ExpertOps(Recorder):
+class ExpertOps(BucketOps):
     """Part of `Ops`."""
 
-    def router_top_k(self, logits: Tensor, scale: Weight, top_k: int) -> Routing:
-        """Choose experts: logits [n, n_experts] -> idx and weight [n, top_k]."""
-        n, n_experts = logits.shape
-        idx, weight = Tensor((n, top_k)), Tensor((n, top_k))
-        self._record(
-            "router_top_k",
-            {
-                "logits": logits,
-                "scale": self._vector(scale),
-                "idx": idx,
-                "weight": weight,
-            },
-            {"n_experts": n_experts, "top_k": top_k},
-            (n, 1, 1),
-            overrides={
-                "WG": min(64, self.tuning.threads),
-                "MAX_EXPERTS": n_experts,
-            },
-        )
-        return Routing(idx, weight)
+    def expert_scores(
+        self, x: Tensor, scale: Weight, weight: Weight, norm_weight: Weight, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        """Score all experts, and norm the tokens for those that they will choose.
 
-    def expert_sort(self, routing: Routing, n_experts: int) -> Routing:
-        """Bucket the assignments by expert, stably, and cut the buckets into tiles."""
-        n_slots = routing.idx.shape[0] * routing.idx.shape[1]
-        n_tiles = n_slots // MATMUL_TOKENS + min(n_experts, n_slots)
-        offsets, token_idx = Tensor((n_experts + 1,)), Tensor((n_slots,))
-        perm, tiles = Tensor((n_slots,)), Tensor((n_tiles, 2))
-        self._record(
-            "expert_sort",
-            {
-                "idx": routing.idx,
-                "offsets": offsets,
-                "token_idx": token_idx,
-                "perm": perm,
-                "tiles": tiles,
-            },
-            {
-                "n_assignments": n_slots,
-                "top_k": routing.idx.shape[1],
-                "n_experts": n_experts,
-                "n_tiles": n_tiles,
-                "tile": MATMUL_TOKENS,
-            },
-            (1, 1, 1),
-            overrides={"WG": self.tuning.threads, "MAX_EXPERTS": n_experts},
-        )
-        return Routing(routing.idx, routing.weight, offsets, token_idx, perm, tiles)
-
-    def experts(
-        self,
-        x: Tensor,
-        weights: tuple[Weight, ...],
-        routing: Routing,
-        slots: ExpertSlots,
-        *,
-        gather: bool,
-    ) -> Tensor:
-        """Multiply each assignment by its expert: [n * top_k, sum of the rows].
-
-        `gather`: x has a row per token; else a row per assignment. Several weights
-        (gate and up apart) write side by side.
+        Shapes: x [n, dim], the residual -> logits [n, n_experts] and y [n, dim].
         """
-        run = self.expert_matvec if routing.tiles is None else self.expert_matmul
-        n_slots = routing.idx.shape[0] * routing.idx.shape[1]
-        y = Tensor((n_slots, sum(weight.n_rows for weight in weights)))
-        offset = 0
-        for weight in weights:
-            run(x, weight, routing, slots, y, offset, gather=gather)
-            offset += weight.n_rows
-        return y
+        n, dim = x.shape
+        if n == 1 and dim % 4 == 0:
+            return self.router(x, scale, weight, norm_weight, eps)
+        z = self.rms_norm(x, scale, eps, scale=dim**-0.5)
+        return self.linear(z, weight), self.rms_norm(x, norm_weight, eps)
 
-    def expert_matvec(
+    def expert_hidden(
         self,
         x: Tensor,
-        weight: Weight,
-        routing: Routing,
+        gate_up: tuple[Weight, ...],
+        logits: Tensor,
+        scale: Weight,
         slots: ExpertSlots,
-        y: Tensor,
-        y_offset: int,
-        *,
-        gather: bool,
-    ) -> None:
-        """Multiply each assignment on its own, in routing order (decode)."""
+        top_k: int,
+    ) -> tuple[Tensor, Routing]:
+        """Choose each token's experts, and compute their gated hidden vectors.
+
+        `gate_up`: one weight whose experts have the rows of gate, then those of up; or
+        two. Shapes: x [n, dim], logits [n, n_experts] -> [n * top_k, ffn_dim], in the
+        order of the routing.
+        """
+        ffn_dim = sum(weight.n_rows for weight in gate_up) // 2
+        if x.shape[0] == 1 and x.shape[1] % 4 == 0 and ffn_dim % 4 == 0:
+            gate, up = gate_up[0], gate_up[-1]
+            return self.expert_gate_up(x, gate, up, logits, scale, slots, top_k)
+        routing = self.router_top_k(logits, scale, top_k)
+        routing = self.expert_sort(routing, slots.n_experts)
+        both = self.experts(x, gate_up, routing, slots, gather=True)
+        return self.geglu(both, both, ffn_dim, up_offset=ffn_dim), routing
+
+    def expert_output(
+        self, x: Tensor, weight: Weight, routing: Routing, slots: ExpertSlots
+    ) -> Tensor:
+        """Project down and sum up: [n * top_k, ffn_dim] -> [n, dim]."""
+        if routing.tiles is None:
+            return self.expert_down(x, weight, routing, slots)
+        y = self.experts(x, (weight,), routing, slots, gather=False)
+        return self.expert_combine(y, routing)
+
+    def router(
+        self, x: Tensor, scale: Weight, weight: Weight, norm_weight: Weight, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        """Do what `expert_scores` does, for one token."""
+        dim, rows = x.shape[1], self.tuning.rows
+        logits, y = Tensor((1, weight.n_rows)), Tensor((1, dim))
         for part in weight.parts:
             self._record(
-                "expert_matvec",
+                "router",
+                {
+                    "x": x,
+                    "scale": self._vector(scale),
+                    "weight": self._part(part),
+                    "norm_weight": self._vector(norm_weight),
+                    "logits": logits,
+                    "y": y,
+                },
+                {
+                    "dim": dim,
+                    "n_rows": part.count,
+                    "row_begin": part.begin,
+                    "eps": eps,
+                },
+                (-(-part.count // rows), 1, 1),
+                slots={"quant": weight.type.slug},
+                # More lanes than a matvec has: there are few rows to share.
+                overrides={"LANES": self.tuning.threads // rows, "ROWS": rows},
+                label=weight.name,
+            )
+        return logits, y
+
+    def expert_gate_up(
+        self,
+        x: Tensor,
+        gate: Weight,
+        up: Weight,
+        logits: Tensor,
+        scale: Weight,
+        slots: ExpertSlots,
+        top_k: int,
+    ) -> tuple[Tensor, Routing]:
+        """Do what `expert_hidden` does, for one token; up may be gate itself."""
+        fused = gate is up
+        n_rows = gate.n_rows // 2 if fused else gate.n_rows
+        rows = self.tuning.threads // self.tuning.lanes
+        weights_begin = -(-top_k // PIECE_ALIGNMENT) * PIECE_ALIGNMENT
+        both, y = Tensor((weights_begin + top_k,)), Tensor((top_k, n_rows))
+        for gate_part, up_part, begin, count in _overlaps(gate, up):
+            self._record(
+                "expert_gate_up",
+                {
+                    "x": x,
+                    "gate_weight": self._part(gate_part),
+                    "up_weight": self._part(up_part),
+                    "logits": logits,
+                    "scale": self._vector(scale),
+                    "table": Tensor((slots.n_experts,), slots.view),
+                    "routing": both,
+                    "y": y,
+                },
+                {
+                    "dim_in": gate.n_cols,
+                    "n_rows": n_rows,
+                    "expert_rows": gate.n_rows,
+                    "up_row": n_rows if fused else 0,
+                    "slot_begin": begin,
+                    "n_slots": count,
+                    "gate_skip": begin - gate_part.begin,
+                    "up_skip": begin - up_part.begin,
+                    "weights_begin": weights_begin,
+                },
+                (-(-n_rows // rows), top_k, 1),
+                slots={"gate": gate.type.slug, "up": up.type.slug},
+                overrides={
+                    "LANES": self.tuning.lanes,
+                    "ROWS": rows,
+                    "N_EXPERTS": slots.n_experts,
+                    "TOP_K": top_k,
+                },
+                label=gate.name,
+            )
+        pieces = both.piece(0, (1, top_k)), both.piece(weights_begin, (1, top_k))
+        return y, Routing(*pieces)
+
+    def expert_down(
+        self, x: Tensor, weight: Weight, routing: Routing, slots: ExpertSlots
+    ) -> Tensor:
+        """Do what `expert_output` does, for one token."""
+        y = Tensor((1, weight.n_rows))
+        for part in weight.parts:
+            self._record(
+                "expert_down",
                 {
                     "x": x,
                     "weight": self._part(part),
                     "idx": routing.idx,
+                    "w": routing.weight,
                     "table": Tensor((slots.n_experts,), slots.view),
                     "y": y,
                 },
                 {
                     "dim_in": weight.n_cols,
                     "n_rows": weight.n_rows,
-                    "per_x": routing.idx.shape[1] if gather else 1,
                     "slot_begin": part.begin,
                     "n_slots": part.count,
-                    "y_stride": y.shape[1],
-                    "y_offset": y_offset,
+                    "is_later": int(part is not weight.parts[0]),
                 },
-                (-(-weight.n_rows // self.tuning.rows), y.shape[0], 1),
+                (-(-weight.n_rows // self.tuning.rows), 1, 1),
                 slots={"quant": weight.type.slug},
-                overrides={"LANES": self.tuning.lanes, "ROWS": self.tuning.rows},
+                overrides={
+                    "LANES": self.tuning.lanes,
+                    "ROWS": self.tuning.rows,
+                    "TOP_K": routing.idx.shape[1],
+                },
                 label=weight.name,
             )
+        return y
 
-    def expert_matmul(
-        self,
-        x: Tensor,
-        weight: Weight,
-        routing: Routing,
-        slots: ExpertSlots,
-        y: Tensor,
-        y_offset: int,
-        *,
-        gather: bool,
-    ) -> None:
-        """Multiply bucket by bucket, in sorted order (prefill)."""
-        assert routing.offsets and routing.token_idx and routing.tiles
-        rows = self.tuning.matmul_rows
-        for part in weight.parts:
-            self._record(
-                "expert_matmul",
-                {
-                    "x": x,
-                    "weight": self._part(part),
-                    "offsets": routing.offsets,
-                    "token_idx": routing.token_idx,
-                    "tiles": routing.tiles,
-                    "table": Tensor((slots.n_experts,), slots.view),
-                    "y": y,
-                },
-                {
-                    "dim_in": weight.n_cols,
-                    "n_rows": weight.n_rows,
-                    "gather": int(gather),
-                    "slot_begin": part.begin,
-                    "n_slots": part.count,
-                    "y_stride": y.shape[1],
-                    "y_offset": y_offset,
-                },
-                (-(-weight.n_rows // rows), routing.tiles.shape[0], 1),
-                slots={"quant": weight.type.slug},
-                consts={"TOKENS": MATMUL_TOKENS},
-                overrides={"WG": rows},
-                label=weight.name,
-            )
 
-    def expert_combine(self, y: Tensor, routing: Routing) -> Tensor:
-        """Sum each token's experts in slot order: [n * top_k, dim] -> [n, dim]."""
-        n, top_k = routing.idx.shape
-        out = Tensor((n, y.shape[1]))
-        self._record(
-            "expert_combine",
-            {
-                "x": y,
-                "perm": routing.perm or self._none,
-                "weight": routing.weight,
-                "y": out,
-            },
-            {"dim": y.shape[1], "top_k": top_k},
-            (-(-y.shape[1] // self.tuning.threads), n, 1),
-            overrides={
-                "WG": self.tuning.threads,
-                "HAS_PERM": int(routing.perm is not None),
-            },
-        )
-        return out
+def _overlaps(gate: Weight, up: Weight) -> Iterator[tuple[Part, Part, int, int]]:
+    """Yield where parts of both hold the same slots: (begin, count) and these parts."""
+    for a in gate.parts:
+        for b in up.parts:
+            begin = max(a.begin, b.begin)
+            end = min(a.begin + a.count, b.begin + b.count)
+            if begin < end:
+                yield a, b, begin, end - begin

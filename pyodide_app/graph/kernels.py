@@ -3,6 +3,10 @@
 The header of a kernel file is read by the machine (bindings, overrides, consts), so it
 cannot rot. Four things may vary, in this order of preference: a field of `Params`, an
 `override`, an include slot (`//#include "quant/{quant}.wgsl"`), another kernel file.
+
+A kernel that needs one file twice includes it `as` something: what such files declare,
+and the binding `weight` that formats read, is then named with that prefix. So
+`//#include "quant/{q}.wgsl" as q` reads `q_weight` and gives `q_dequant`.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ _PACKAGED = Path(__file__).resolve().parent.parent / "shaders"
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shaders"
 SHADERS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 
-_INCLUDE = re.compile(r'^//#include "([^"]+)"$', re.MULTILINE)
+INCLUDE = re.compile(r'^//#include "([^"]+)"(?: as (\w+))?$', re.MULTILINE)
 _BINDING = re.compile(
     r"@group\(0\) @binding\((\d+)\)\s+var<(uniform|storage, read_write|storage, read)>"
     r"\s+(\w+)\s*:"
@@ -26,6 +30,9 @@ _BINDING = re.compile(
 _PARAMS = re.compile(r"struct Params \{(.*?)\}", re.DOTALL)
 _FIELD = re.compile(r"^\s*(\w+): (u32|i32|f32),", re.MULTILINE)
 _OVERRIDE = re.compile(r"^override (\w+): (?:u32|f32|bool)", re.MULTILINE)
+_DECLARED = re.compile(
+    r"^(?:fn|const|override|alias|struct|var(?:<[^>]*>)?)\s+(\w+)", re.MULTILINE
+)
 _CODES = {"u32": "I", "i32": "i", "f32": "f"}
 
 
@@ -122,14 +129,30 @@ def expand(
     name: str, slots: tuple[tuple[str, str], ...], consts: tuple[tuple[str, int], ...]
 ) -> str:
     """Return a kernel's text with includes in place and consts in front."""
-    values = dict(slots)
+    source, values = load(name).source, dict(slots)
+    declared: dict[str, set[str]] = {}  # by prefix, over all files of that prefix
+    for path, prefix in INCLUDE.findall(source):
+        found = _DECLARED.findall(_with_includes(path.format(**values)))
+        declared.setdefault(prefix, {"weight"}).update(found)
 
     def include(match: re.Match[str]) -> str:
-        text = read_source(match.group(1).format(**values))
-        return _INCLUDE.sub(include, text)
+        path, prefix = match.groups()
+        text = _with_includes(path.format(**values))
+        return _with_prefix(text, prefix, declared[prefix]) if prefix else text
 
     lines = [f"const {const} = {value}u;" for const, value in consts]
-    return "\n".join([*lines, _INCLUDE.sub(include, load(name).source)])
+    return "\n".join([*lines, INCLUDE.sub(include, source)])
+
+
+def _with_includes(path: str) -> str:
+    """Return a file's text with the files that it includes, which have no slots."""
+    return INCLUDE.sub(lambda match: _with_includes(match[1]), read_source(path))
+
+
+def _with_prefix(text: str, prefix: str, names: set[str]) -> str:
+    """Name these identifiers with a prefix, all others (and members) as they are."""
+    pattern = rf"(?<![.\w])(?=(?:{'|'.join(sorted(names))})\b)"
+    return re.sub(pattern, f"{prefix}_", text)
 
 
 def names() -> list[str]:

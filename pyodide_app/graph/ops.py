@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from pyodide_app.graph.attention_ops import AttentionOps
 from pyodide_app.graph.expert_ops import ExpertOps
-from pyodide_app.graph.matrix_ops import MatrixOps
 from pyodide_app.graph.step_ops import StepOps
-from pyodide_app.graph.vector_ops import VectorOps
 
 
-class Ops(VectorOps, MatrixOps, AttentionOps, ExpertOps, StepOps):
+class Ops(ExpertOps, AttentionOps, StepOps):
     """The kernels, as methods of a recorder."""

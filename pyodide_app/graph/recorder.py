@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pyodide_app.graph import kernels
 from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View, whole
-from pyodide_app.graph.tensors import Part, Tensor, Weight
+from pyodide_app.graph.tensors import Input, Part, Tensor, Weight
 from pyodide_app.graph.tuning import Tuning
 
 MAX_GROUPS = 65535  # maxComputeWorkgroupsPerDimension of every WebGPU device
 STATE_BYTES = 64  # of shaders/common/state.wgsl
 
 Groups = tuple[int, int, int]  # workgroups along x, y and z
+AnyInput = TypeVar("AnyInput", bound=Input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,40 @@ class Recorder:
         self._none = Tensor((arena.none.size // 4,), whole(arena.none))
         self._prefix = ""
         self._records: list[_Record] = []
+        self._settled: dict[Input, Tensor] = {}  # what was computed apart
+        self._pending: dict[Input, str] = {}  # the names of what is not computed yet
 
     def scope(self, prefix: str) -> None:
         """Name what follows, e.g. `blk.3`."""
         self._prefix = prefix
 
-    def name(self, name: str, tensor: Tensor) -> Tensor:
-        """Keep a tensor to the end under `scope.name` when tracing; return it."""
-        if self._trace:
-            self.named[f"{self._prefix}.{name}" if self._prefix else name] = tensor
+    def scoped(self, name: str) -> str:
+        """Return `scope.name`."""
+        return f"{self._prefix}.{name}" if self._prefix else name
+
+    def name(self, name: str, tensor: AnyInput) -> AnyInput:
+        """Keep a tensor to the end under `scope.name` when tracing; return it.
+
+        What is not computed yet has the name if it becomes a tensor.
+        """
+        if isinstance(tensor, Tensor):
+            self._keep(self.scoped(name), tensor)
+        else:
+            self._pending[tensor] = self.scoped(name)
+        return tensor
+
+    def _keep(self, name: str, tensor: Tensor) -> Tensor:
+        """Keep a tensor to the end under its full name when tracing; return it."""
+        if self._trace and name:
+            self.named[name] = tensor
         return tensor
 
     def finish(self) -> tuple[Plan, dict[Tensor, View]]:
-        """Place the scratch tensors and return the plan, with where each tensor is."""
+        """Place the scratch tensors and return the plan, with where each tensor is.
+
+        Raises ValueError for a tensor that is read before anything is written to it.
+        """
+        self._check_order()
         uses = [record.tensors for record in self._records]
         views = self._arena.place(uses, list(self.named.values()))
         dispatches = tuple(
@@ -76,6 +99,20 @@ class Recorder:
             for record in self._records
         )
         return Plan(self.label, dispatches), views
+
+    def _check_order(self) -> None:
+        written: set[Tensor] = set()
+        for record in self._records:
+            kernel = kernels.load(record.variant.kernel)
+            bound = [b for b in kernel.bindings if b.access != "uniform"]
+            for binding, tensor in zip(bound, record.tensors, strict=True):
+                if binding.access == "read_write":
+                    written.add(tensor.root)
+                elif tensor.root.fixed is None and tensor.root not in written:
+                    raise ValueError(
+                        f"{record.variant.label} {record.label}: {binding.name} is "
+                        "read before it is written"
+                    )
 
     def _record(
         self,

@@ -6,34 +6,74 @@ from pyodide_app.graph.recorder import Recorder, fold
 from pyodide_app.graph.tensors import Part, Tensor, Weight
 
 SMALL_VOCABULARY = 16384  # entries, up to which candidates are found in a short list
+STOPPED = 1 << 31  # in a word of `sampled`: the token ends the request
 
 
 class StepOps(Recorder):
     """Part of `Ops`."""
 
-    def sample(
-        self, logits: Tensor, tokens: Tensor, suppressed: Tensor, seen: Tensor
-    ) -> None:
-        """Choose the next token, store it in `tokens[0]` and advance the state.
+    def sample_keys(
+        self, logits: Tensor, suppressed: Tensor, seen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Order the logits for `sample`: a key each, and the largest of each chunk.
 
         Shapes: logits [1, n_vocab]; suppressed, seen: one bit per vocabulary entry.
         """
+        n_vocab = logits.shape[1]
+        chunk, _ = _chunk_and_list(n_vocab)
+        # A barrier costs software more than the loads of a short chunk.
+        lanes = 1 if n_vocab <= SMALL_VOCABULARY else self.tuning.lanes
+        keys, maxima = Tensor((n_vocab,)), Tensor((-(-n_vocab // chunk),))
         self._record(
-            "sample",
+            "sample_keys",
             {
                 "logits": logits,
                 "suppressed": suppressed,
                 "seen": seen,
+                "state": self._state,
+                "keys": keys,
+                "maxima": maxima,
+            },
+            {"n_vocab": n_vocab},
+            (-(-maxima.shape[0] * lanes // self.tuning.threads), 1, 1),
+            overrides={"WG": self.tuning.threads, "LANES": lanes, "CHUNK": chunk},
+        )
+        return keys, maxima
+
+    def sample(
+        self,
+        ordered: tuple[Tensor, Tensor],
+        tokens: Tensor,
+        stops: Tensor,
+        seen: Tensor,
+        sampled: Tensor,
+    ) -> None:
+        """Choose the next token, store it in `tokens[0]` and advance the state.
+
+        Each draw of a request has its place in `sampled`; a stop token has its highest
+        bit set there, and is the last to advance anything. `ordered` is what
+        `sample_keys` gave. Shapes: stops, seen: one bit per vocabulary entry.
+        """
+        keys, maxima = ordered
+        chunk, most = _chunk_and_list(keys.shape[0])
+        self._record(
+            "sample",
+            {
+                "keys": keys,
+                "maxima": maxima,
+                "stops": stops,
+                "seen": seen,
                 "tokens": tokens,
+                "sampled": sampled,
                 "state": self._state,
             },
-            {"n_vocab": logits.shape[1], "n_tokens": self.n_tokens},
+            {"n_vocab": keys.shape[0], "n_tokens": self.n_tokens},
             (1, 1, 1),
             # At least 64: llvmpipe ends a thread's loops after 65535 turns in all.
-            # SwiftShader compiles the longer list for half a second more.
             overrides={
                 "WG": max(64, self.tuning.threads),
-                "LIST": 256 if logits.shape[1] <= SMALL_VOCABULARY else 1024,
+                "LIST": most,
+                "CHUNK": chunk,
             },
         )
 
@@ -45,7 +85,6 @@ class StepOps(Recorder):
         `raw` holds `n_blocks` blocks that start at block `block_begin` of the part.
         """
         kind = weight.type
-        words = n_blocks * kind.body_bytes // 4 + -(-n_blocks * kind.scale_bytes // 4)
         self._record(
             "repack",
             {"raw": raw, "planes": self._part(part)},
@@ -57,7 +96,7 @@ class StepOps(Recorder):
                 "scale_offset": kind.scale_offset,
                 "scale_bytes": kind.scale_bytes,
             },
-            fold(-(-words // self.tuning.threads)),
+            fold(-(-n_blocks // self.tuning.threads)),
             overrides={"WG": self.tuning.threads},
             label=weight.name,
         )
@@ -73,3 +112,12 @@ class StepOps(Recorder):
             overrides={"WG": self.tuning.threads},
         )
         return y
+
+
+def _chunk_and_list(n_vocab: int) -> tuple[int, int]:
+    """Return the ids per chunk, and the sampler's room for chunks and for candidates.
+
+    SwiftShader compiles the longer list for half a second more.
+    """
+    most = 256 if n_vocab <= SMALL_VOCABULARY else 1024
+    return 1 << (-(-n_vocab // most) - 1).bit_length(), most

@@ -1,4 +1,4 @@
-"""What ops work on: activations, weights, expert slots, rotary tables, routings."""
+"""What ops work on: activations, the residual, weights, expert slots, routings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pyodide_app.gguf.types import GGMLType
 from pyodide_app.graph.plan import View
+
+PIECE_ALIGNMENT = 64  # elements: WebGPU's default of 256 bytes for a binding's offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,6 +19,8 @@ class Tensor:
 
     shape: tuple[int, ...]
     fixed: View | None = None  # set for tensors that live outside the arena
+    parent: Tensor | None = None  # whose piece this is, from element `begin` on
+    begin: int = 0
 
     @property
     def size(self) -> int:
@@ -25,6 +29,77 @@ class Tensor:
         for length in self.shape:
             n *= length
         return n
+
+    @property
+    def root(self) -> Tensor:
+        """Return the tensor that this is a piece of, or this one."""
+        return self if self.parent is None else self.parent.root
+
+    def piece(self, begin: int, shape: tuple[int, ...]) -> Tensor:
+        """Return a part of this tensor; `begin` is a multiple of PIECE_ALIGNMENT."""
+        return Tensor(shape, parent=self, begin=begin)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Residual:
+    """The residual stream: a tensor, and a branch that is still to be added.
+
+    It stands for (x + rms(branch) * norm) * scale. Whoever reads it next computes that,
+    and normalises the sum for itself (`ops.norm`).
+    """
+
+    x: Tensor
+    eps: float  # of all norms of the stream
+    branch: Tensor | None = None
+    norm: Weight | None = None  # of the branch
+    scale: Weight | None = None  # one element; None for 1
+    name: str = ""  # of the sum, in a trace
+
+    @property
+    def tensor(self) -> Tensor:
+        """Return the stream once every branch has been added."""
+        if self.branch is not None:
+            raise ValueError(f"{self.name}: a branch is still to be added")
+        return self.x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normed:
+    """rms(residual) * weight, not yet computed; its first reader also writes `total`.
+
+    Without a weight it is the residual itself.
+    """
+
+    residual: Residual
+    weight: Weight | None
+    total: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the norm."""
+        return self.total.shape
+
+    @property
+    def vectors(self) -> tuple[Weight, ...]:
+        """Return the weights of its norms, and the scale."""
+        all_three = (self.residual.norm, self.residual.scale, self.weight)
+        return tuple(vector for vector in all_three if vector is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """Attention over several splits of the keys, not yet merged.
+
+    Shapes: partials as shaders/common/partials.wgsl says; `shape` is the result's.
+    """
+
+    partials: Tensor
+    shape: tuple[int, ...]
+    head_dim: int
+    n_splits: int
+
+
+Input = Tensor | Normed | Splits  # what a matrix multiplies
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +156,30 @@ class Rope:
     table: View
     n_pairs: int  # rotated pairs; the remaining pairs of a head are copied
     fine: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heads:
+    """The raw heads of some tokens, as the projections left them, and what turns them.
+
+    Shapes: q [n, n_heads * head_dim], None where keys and values are only stored; k, v
+    [n, n_kv_heads * head_dim], both None where the cache is only read. All are pieces
+    of one tensor; v may be k. Fewer tokens than the pass has are its last ones.
+    """
+
+    q: Tensor | None
+    k: Tensor | None
+    v: Tensor | None
+    q_norm: Weight
+    k_norm: Weight | None
+    rope: Rope
+    eps: float
+
+    @property
+    def n_tokens(self) -> int:
+        """Return how many tokens they are of."""
+        some = self.q or self.k
+        return some.shape[0] if some else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

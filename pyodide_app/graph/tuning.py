@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,21 @@ class Tuning:
 
     lanes: int  # threads that share one row of a matvec
     rows: int  # rows of a matvec workgroup
-    matmul_rows: int  # rows of a matmul workgroup, a multiple of four
+    fold_bytes: int  # workgroup memory in which kernels may norm their input; 0: none
+    fold_rows: int  # rows that such a workgroup works on at a time,
+    fold_groups: int  # again and again while this many workgroups remain
+    tile: str  # of a matmul, common/tile_{tile}.wgsl: where it keeps what it multiplies
+    tile_rows: int  # rows of a workgroup's tile, a multiple of eight, and
+    tile_tokens: int  # tokens, or assignments to an expert, a multiple of four
     threads: int  # threads of norms, elementwise kernels and reductions
-    attention_threads: int  # threads per query head
+    attention_threads: int  # threads per KV head and split of a single token
+    attention_lanes: int  # of these, how many share a key, at most
+    attention_heads: int  # query heads that one of them serves, where it can choose
+    attention_keys: int  # keys that one scores between two barriers, at most
+    attention_groups: int  # workgroups that keep the adapter busy with a single token
+    prefill_threads: int  # threads per tile of queries
+    prefill_rows: int  # rows of such a tile, query heads times tokens, at most
+    prefill_sums: int  # numbers that one thread adds up, at most
     chunk: int  # tokens of a prompt that are prefilled in one pass
 
     @property
@@ -27,13 +39,47 @@ class Tuning:
 
 
 SOFTWARE = Tuning(
-    lanes=8, rows=4, matmul_rows=32, threads=32, attention_threads=32, chunk=64
+    lanes=8,
+    rows=4,
+    fold_bytes=0,
+    fold_rows=4,
+    fold_groups=256,
+    tile="private",
+    tile_rows=32,
+    tile_tokens=8,
+    threads=32,
+    attention_threads=16,
+    attention_lanes=8,
+    attention_heads=4,
+    attention_keys=16,
+    attention_groups=1,
+    prefill_threads=32,
+    prefill_rows=16,
+    prefill_sums=128,
+    chunk=64,
 )
 HARDWARE = Tuning(
-    lanes=16, rows=4, matmul_rows=256, threads=256, attention_threads=64, chunk=256
+    lanes=16,
+    rows=4,
+    fold_bytes=16384,  # what every WebGPU device has
+    fold_rows=16,
+    fold_groups=256,
+    tile="workgroup",
+    tile_rows=64,
+    tile_tokens=32,
+    threads=256,
+    attention_threads=256,
+    attention_lanes=32,
+    attention_heads=2,
+    attention_keys=4,
+    attention_groups=128,
+    prefill_threads=128,
+    prefill_rows=32,
+    prefill_sums=64,
+    chunk=256,
 )
 
 
-def choose(is_software: bool) -> Tuning:
-    """Return the tuning for an adapter."""
-    return SOFTWARE if is_software else HARDWARE
+def choose(is_software: bool, workgroup_bytes: int = HARDWARE.fold_bytes) -> Tuning:
+    """Return the tuning for an adapter with that much memory to a workgroup."""
+    return SOFTWARE if is_software else replace(HARDWARE, fold_bytes=workgroup_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyodide_app.graph.recorder import Recorder, fold
-from pyodide_app.graph.tensors import Tensor, Weight
+from pyodide_app.graph.tensors import Normed, Residual, Tensor, Weight
 
 
 class VectorOps(Recorder):
@@ -30,6 +30,30 @@ class VectorOps(Recorder):
             )
         return y
 
+    def add(
+        self,
+        x: Residual,
+        branch: Tensor,
+        norm: Weight,
+        name: str,
+        scale: Weight | None = None,
+    ) -> Residual:
+        """Add a branch, normed, to the residual stream, and scale the sum.
+
+        Recorded when it is read next; `name` is the sum's.
+        """
+        return Residual(x.tensor, x.eps, branch, norm, scale, self.scoped(name))
+
+    def norm(self, x: Residual, weight: Weight | None) -> tuple[Residual, Normed]:
+        """Return the residual with its branch added, and its norm.
+
+        Recorded with what reads the norm first, where one kernel does both.
+        """
+        total = x.x
+        if x.branch is not None:
+            total = self._keep(x.name, Tensor(x.x.shape))
+        return Residual(total, x.eps), Normed(x, weight, total)
+
     def rms_norm(
         self,
         x: Tensor,
@@ -37,21 +61,34 @@ class VectorOps(Recorder):
         eps: float,
         *,
         scale: float = 1.0,
-        row_begin: int = 0,
     ) -> Tensor:
-        """Normalise rows from `row_begin` on: x [n, dim] -> [n - row_begin, dim]."""
-        n, dim = x.shape[0] - row_begin, x.shape[1]
+        """Normalise rows: x [n, dim] -> [n, dim]."""
+        n, dim = x.shape
         y = Tensor((n, dim))
         self._record(
             "rms_norm",
             {"x": x, "weight": self._vector(weight), "y": y},
-            {"dim": dim, "row_begin": row_begin, "eps": eps, "scale": scale},
+            {"dim": dim, "eps": eps, "scale": scale},
             (n, 1, 1),
             overrides={
                 "WG": self.tuning.threads,
                 "HAS_WEIGHT": int(weight is not None),
             },
         )
+        return y
+
+    def last_rows(self, x: Tensor, n: int) -> Tensor:
+        """Return the last rows: x [n_rows, dim] -> [n, dim]."""
+        n_rows, dim = x.shape
+        y = Tensor((n, dim))
+        if n:
+            self._record(
+                "last_rows",
+                {"x": x, "y": y},
+                {"dim": dim, "row_begin": n_rows - n},
+                (-(-dim // self.tuning.threads), n, 1),
+                overrides={"WG": self.tuning.threads},
+            )
         return y
 
     def add_norm(
@@ -63,6 +100,7 @@ class VectorOps(Recorder):
         *,
         layer_scale: Weight | None = None,
         next_weight: Weight | None = None,
+        residual: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Add a normed branch to the residual, and norm the sum for what comes next.
 
@@ -70,7 +108,8 @@ class VectorOps(Recorder):
         (left unwritten without `next_weight`).
         """
         n, dim = x.shape
-        residual, y = Tensor((n, dim)), Tensor((n, dim) if next_weight else (4,))
+        residual = residual or Tensor((n, dim))
+        y = Tensor((n, dim) if next_weight else (4,))
         self._record(
             "add_norm",
             {

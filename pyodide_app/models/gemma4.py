@@ -24,10 +24,19 @@ from dataclasses import dataclass
 
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View
-from pyodide_app.graph.tensors import ExpertSlots, Rope, Tensor, Weight
+from pyodide_app.graph.tensors import (
+    ExpertSlots,
+    Heads,
+    Normed,
+    Residual,
+    Rope,
+    Tensor,
+    Weight,
+)
 from pyodide_app.kv_cache import LayerCache, make_layer
 from pyodide_app.models.gemma4_config import Config, Layer
 
+QUERY, KEY_VALUE = "q", "kv"  # what to project
 _VIEW_ALIGNMENT = 256  # bytes; of a storage binding's offset
 
 
@@ -85,31 +94,36 @@ def make_slots(config: Config) -> dict[int, ExpertSlots]:
     }
 
 
-def forward(ops: Ops, model: Model, tokens: Tensor) -> Tensor:
-    """Run the layers: tokens [n] u32 -> the last residual [n, dim]."""
+def forward(ops: Ops, model: Model, tokens: Tensor, n_wanted: int) -> Residual:
+    """Run the layers: tokens [n] u32 -> the residual stream [n_wanted, dim].
+
+    Of the tokens before these nothing but keys and values is ever read: they go no
+    further than into the last layer that owns a cache.
+    """
     config = model.config
     x = ops.embed(tokens, model.weights["token_embd.weight"], config.dim**0.5)
     ops.name("inp_scaled", x)
     inputs = per_layer_inputs(ops, model, tokens, x)
-    h = ops.rms_norm(x, model.weight("attn_norm.weight", 0), config.norm_eps)
+    stream = Residual(x, config.norm_eps)
     for layer in config.layers:
         ops.scope(f"blk.{layer.index}")
-        x, h = run_layer(ops, model, layer, x, h, inputs)
+        if layer.index == max(model.caches) and n_wanted < ops.n_tokens:
+            stream = store(ops, model, layer, stream, n_wanted)
+            inputs = inputs and ops.last_rows(inputs, n_wanted)
+            if not n_wanted:
+                break
+        stream = run_layer(ops, model, layer, stream, inputs)
     ops.scope("")
-    return x
+    return stream
 
 
-def logits(ops: Ops, model: Model, x: Tensor, row_begin: int = 0) -> Tensor:
-    """Return the capped logits of the rows from `row_begin` on: [n, n_vocab]."""
-    config = model.config
+def logits(ops: Ops, model: Model, x: Residual) -> Tensor:
+    """Return the capped logits: the residual stream [n, dim] -> [n, n_vocab]."""
     tied = model.weights["token_embd.weight"]
-    h = ops.rms_norm(
-        x, model.weights["output_norm.weight"], config.norm_eps, row_begin=row_begin
-    )
-    ops.name("result_norm", h)
-    y = ops.linear(h, model.weights.get("output.weight", tied))
-    if config.logit_softcap:
-        y = ops.softcap(y, config.logit_softcap)
+    output_norm = model.weights["output_norm.weight"]
+    _, h = ops.norm(x, output_norm)
+    output = model.weights.get("output.weight", tied)
+    y = ops.linear(ops.name("result_norm", h), output, cap=model.config.logit_softcap)
     return ops.name("result_output", y)
 
 
@@ -136,107 +150,105 @@ def per_layer_inputs(
 
 
 def run_layer(
-    ops: Ops, model: Model, layer: Layer, x: Tensor, h: Tensor, inputs: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Run one layer: the residual and its norm in, the same for the next layer out."""
-    i, eps = layer.index, model.config.norm_eps
-    scale = model.get("layer_output_scale.weight", i)
-    following = model.get("attn_norm.weight", i + 1)  # None after the last layer
-    ops.name("attn_norm", h)
-    x, h = ops.add_norm(
-        x,
-        attention(ops, model, layer, h),
-        model.weight("post_attention_norm.weight", i),
-        eps,
-        next_weight=model.weight("ffn_norm.weight", i),
-    )
-    ops.name("attn_out", x)
-    branch = feed_forward(ops, model, layer, x, h)
-    weight = model.weight("post_ffw_norm.weight", i)
+    ops: Ops, model: Model, layer: Layer, x: Residual, inputs: Tensor | None
+) -> Residual:
+    """Run one layer on the residual stream [n, dim]."""
+    i = layer.index
+    x, h = ops.norm(x, model.weight("attn_norm.weight", i))
+    branch = attention(ops, model, layer, ops.name("attn_norm", h))
+    x = ops.add(x, branch, model.weight("post_attention_norm.weight", i), "attn_out")
+    x, branch = feed_forward(ops, model, layer, x)
+    norm = model.weight("post_ffw_norm.weight", i)
     if inputs is not None:
-        x, _ = ops.add_norm(x, branch, weight, eps)
-        branch = per_layer_branch(ops, model, layer, x, inputs)
-        weight = model.weight("post_norm.weight", i)
-    x, h = ops.add_norm(
-        x, branch, weight, eps, layer_scale=scale, next_weight=following
-    )
-    ops.name("l_out", x)
-    return x, h
+        x, h = ops.norm(ops.add(x, branch, norm, "pe_in"), None)
+        branch = per_layer_branch(ops, model, layer, h, inputs)
+        norm = model.weight("post_norm.weight", i)
+    return ops.add(x, branch, norm, "l_out", model.get("layer_output_scale.weight", i))
 
 
-def attention(ops: Ops, model: Model, layer: Layer, h: Tensor) -> Tensor:
+def store(ops: Ops, model: Model, layer: Layer, x: Residual, n_wanted: int) -> Residual:
+    """Store a layer's keys and values, and leave all tokens but the last `n_wanted`."""
+    x, h = ops.norm(x, model.weight("attn_norm.weight", layer.index))
+    ops.store(project(ops, model, layer, h, KEY_VALUE), model.caches[layer.index])
+    return Residual(ops.last_rows(x.tensor, n_wanted), x.eps)
+
+
+def attention(ops: Ops, model: Model, layer: Layer, h: Normed) -> Tensor:
     """Attend: the normed residual [n, dim] -> the branch [n, dim], before its norm."""
-    i, eps = layer.index, model.config.norm_eps
-    rope = model.rope_swa if layer.is_sliding else model.rope
-    cache = model.caches[layer.donor]
-    q = ops.linear(h, model.weight("attn_q.weight", i))
-    q = ops.head_norm_rope(
-        q, model.weight("attn_q_norm.weight", i), rope, layer.head_dim, eps
+    is_stored = not layer.owns_cache or h.shape[0] < ops.n_tokens
+    heads = project(ops, model, layer, h, QUERY + ("" if is_stored else KEY_VALUE))
+    mixed = ops.name("kqv_out", ops.attention(heads, model.caches[layer.donor]))
+    return ops.linear(mixed, model.weight("attn_output.weight", layer.index))
+
+
+def project(ops: Ops, model: Model, layer: Layer, h: Normed, parts: str) -> Heads:
+    """Return the raw heads of some of q, k and v; where V is K, there is no third."""
+    found = {part: model.get(f"attn_{part}.weight", layer.index) for part in parts}
+    weights = {part: weight for part, weight in found.items() if weight}
+    raw = dict(zip(weights, ops.linears(h, list(weights.values())), strict=True))
+    return Heads(
+        raw.get("q"),
+        raw.get("k"),
+        raw.get("v", raw.get("k")),
+        model.weight("attn_q_norm.weight", layer.index),
+        model.get("attn_k_norm.weight", layer.index),
+        model.rope_swa if layer.is_sliding else model.rope,
+        model.config.norm_eps,
     )
-    ops.name("Qcur_pos", q)
-    if layer.owns_cache:
-        k = ops.linear(h, model.weight("attn_k.weight", i))
-        v_weight = model.get("attn_v.weight", i)
-        v = k if v_weight is None else ops.linear(h, v_weight)
-        k_norm = model.weight("attn_k_norm.weight", i)
-        ops.kv_write(k, v, k_norm, rope, cache, eps)
-    mixed = ops.name("kqv_out", ops.attention(q, cache))
-    return ops.linear(mixed, model.weight("attn_output.weight", i))
 
 
-def feed_forward(ops: Ops, model: Model, layer: Layer, x: Tensor, h: Tensor) -> Tensor:
-    """Return the feed-forward branch [n, dim]: the MLP, and the experts beside it."""
+def feed_forward(
+    ops: Ops, model: Model, layer: Layer, x: Residual
+) -> tuple[Residual, Tensor]:
+    """Return the residual, and the branch [n, dim]: the MLP, the experts beside it."""
     i, eps = layer.index, model.config.norm_eps
+    x, h = ops.norm(x, model.weight("ffn_norm.weight", i))
     ops.name("ffn_norm_1" if layer.has_experts else "ffn_norm", h)
     dense = mlp(ops, model, layer, h)
     if not layer.has_experts:
-        return ops.name("ffn_out", dense)
+        return x, ops.name("ffn_out", dense)
     branch = ops.norm_sum(
         dense,
         model.weight("post_ffw_norm_1.weight", i),
-        experts(ops, model, layer, x),
+        experts(ops, model, layer, x.tensor),
         model.weight("post_ffw_norm_2.weight", i),
         eps,
     )
-    return ops.name("ffn_moe_combined", branch)
+    return x, ops.name("ffn_moe_combined", branch)
 
 
-def mlp(ops: Ops, model: Model, layer: Layer, h: Tensor) -> Tensor:
+def mlp(ops: Ops, model: Model, layer: Layer, h: Normed) -> Tensor:
     """Run the gated MLP: [n, dim] -> [n, dim]."""
-    gate = ops.linear(h, model.weight("ffn_gate.weight", layer.index))
-    up = ops.linear(h, model.weight("ffn_up.weight", layer.index))
-    hidden = ops.geglu(gate, up, layer.ffn_dim)
-    return ops.linear(hidden, model.weight("ffn_down.weight", layer.index))
+    i = layer.index
+    gate, up = model.weight("ffn_gate.weight", i), model.weight("ffn_up.weight", i)
+    hidden = ops.gated(h, gate, up)
+    return ops.linear(hidden, model.weight("ffn_down.weight", i))
 
 
 def experts(ops: Ops, model: Model, layer: Layer, x: Tensor) -> Tensor:
     """Route each token and sum its experts; `x` is the un-normed residual [n, dim]."""
-    config, i = model.config, layer.index
-    z = ops.rms_norm(
+    config, i, slots = model.config, layer.index, model.slots[layer.index]
+    scores, h = ops.expert_scores(
         x,
         model.weight("ffn_gate_inp.scale", i),
+        model.weight("ffn_gate_inp.weight", i),
+        model.weight("pre_ffw_norm_2.weight", i),
         config.norm_eps,
-        scale=config.dim**-0.5,
     )
-    scores = ops.name(
-        "ffn_moe_logits", ops.linear(z, model.weight("ffn_gate_inp.weight", i))
-    )
-    routing = ops.router_top_k(
-        scores, model.weight("ffn_down_exps.scale", i), config.top_k
+    ops.name("ffn_moe_logits", scores)
+    ops.name("ffn_norm_2", h)
+    hidden, routing = ops.expert_hidden(
+        h,
+        _gate_up(model, i),
+        scores,
+        model.weight("ffn_down_exps.scale", i),
+        slots,
+        config.top_k,
     )
     ops.name("ffn_moe_topk", routing.idx)
     ops.name("ffn_moe_weights", routing.weight)
-    if x.shape[0] > 1:
-        routing = ops.expert_sort(routing, config.n_experts)
-    h = ops.rms_norm(x, model.weight("pre_ffw_norm_2.weight", i), config.norm_eps)
-    ops.name("ffn_norm_2", h)
-    slots, ffn_dim = model.slots[i], config.expert_ffn_dim
-    both = ops.experts(h, _gate_up(model, i), routing, slots, gather=True)
-    hidden = ops.geglu(both, both, ffn_dim, up_offset=ffn_dim)
-    down = (model.weight("ffn_down_exps.weight", i),)
-    return ops.expert_combine(
-        ops.experts(hidden, down, routing, slots, gather=False), routing
-    )
+    down = model.weight("ffn_down_exps.weight", i)
+    return ops.expert_output(hidden, down, routing, slots)
 
 
 def _gate_up(model: Model, layer: int) -> tuple[Weight, ...]:
@@ -251,11 +263,9 @@ def _gate_up(model: Model, layer: int) -> tuple[Weight, ...]:
 
 
 def per_layer_branch(
-    ops: Ops, model: Model, layer: Layer, x: Tensor, inputs: Tensor
+    ops: Ops, model: Model, layer: Layer, x: Normed, inputs: Tensor
 ) -> Tensor:
     """Gate the layer's own input by the residual: [n, dim] -> [n, dim]."""
     i, width = layer.index, model.config.per_layer_dim
-    ops.name("pe_in", x)
-    gate = ops.linear(x, model.weight("inp_gate.weight", i))
-    gated = ops.geglu(gate, inputs, width, up_offset=i * width)
+    gated = ops.gated(x, model.weight("inp_gate.weight", i), inputs, i * width)
     return ops.linear(gated, model.weight("proj.weight", i))

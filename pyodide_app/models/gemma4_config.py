@@ -74,6 +74,11 @@ class Config:
         """Return the number of layers."""
         return len(self.layers)
 
+    def head_dim(self, is_sliding: bool) -> int:
+        """Return the size of a head of one kind of layer; 8 where there is none."""
+        found = (x.head_dim for x in self.layers if x.is_sliding == is_sliding)
+        return next(found, 8)
+
     @classmethod
     def from_file(cls, metadata: Metadata, tensors: Mapping[str, TensorInfo]) -> Config:
         """Read a file's metadata; sizes that tensors show best are taken from them.
@@ -261,7 +266,8 @@ def select_tensors(
     """Return the tensors that the forward pass needs, under one name each.
 
     Vision and audio towers, unused keys and values of shared layers and the like are
-    left out. Raises ShapeError for a missing tensor or a wrong shape.
+    left out, whatever their types. Raises ShapeError for a missing tensor or a wrong
+    shape, UnsupportedFormatError for a type that no kernel reads.
     """
     chosen: dict[str, TensorInfo] = {}
     for name, dims, optional in expected_tensors(config, tensors):
@@ -278,6 +284,7 @@ def select_tensors(
             raise errors.ShapeError(
                 f"tensor {name}", found=str(list(info.dims)), expected=str(list(dims))
             )
+        info.check_type()
         if len(dims) == 1 and info.type.name != "F32":
             raise errors.UnsupportedFormatError(
                 f"tensor {name}", found=info.type.name, expected="F32 for a vector"

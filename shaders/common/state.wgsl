@@ -11,5 +11,6 @@ struct State {
   min_p: f32,               // 0: off
   repetition_penalty: f32,  // 1: off
   n_candidates: u32,        // of the last draw: for tests and for people who look
-  reserved: array<u32, 6>,
+  ended: u32,               // 1 after a stop token: no step advances anything any more
+  reserved: array<u32, 5>,
 }

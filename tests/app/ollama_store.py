@@ -29,7 +29,8 @@ CONFIG = {
     "rootfs": {"type": "layers", "diff_ids": []},
 }
 
-Content = bytes | Path
+Blob = Mapping[str, Any]  # in place already: its digest and size
+Content = bytes | Path | Blob
 Layers = Sequence[tuple[str, Content]]
 
 
@@ -89,6 +90,8 @@ def add_blob(root: Path, content: Content) -> dict[str, Any]:
 
     A file is linked if it can be, so that large ones cost nothing.
     """
+    if isinstance(content, Mapping):
+        return dict(content)
     blobs = root / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     digest, size = fingerprint(content)
@@ -103,7 +106,7 @@ def add_blob(root: Path, content: Content) -> dict[str, Any]:
     return {"digest": f"sha256:{digest}", "size": size}
 
 
-def fingerprint(content: Content) -> tuple[str, int]:
+def fingerprint(content: bytes | Path) -> tuple[str, int]:
     """Return the SHA-256 and the size."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest(), len(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyodide_app.__main__ import main
 from tests.app.gguf_bytes import build_gguf
 from tests.compare import relative_l2
 from tests.golden_data import committed_cases
+from tests.gpu import device
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 MODEL = str(CASE.gguf)
@@ -184,3 +186,34 @@ def test_inspect_says_what_it_takes_to_run_here(
     text = run(capsys, "inspect", MODEL, "--fit", "--context", "512")
     assert "all on the GPU" in text and "512 tokens, f16" in text
     assert "decodes at most" in text
+
+
+def test_reply_is_set_against_the_prediction(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["generate", MODEL, "-p", "Hi", "-n", "4", "--ignore-eos", "--fit"]
+    assert main(arguments) == 0
+    told = capsys.readouterr().err
+    assert "fits in " in told and "decodes at most" in told
+    closing = re.search(
+        r"reply 4 tokens at ([\d.]+)/s.*predicted at most ([\d.]+)/s \((\d+) %\)", told
+    )
+    assert closing, told
+    measured, predicted, percent = map(float, closing.groups())
+    # Each figure is rounded to what is printed.
+    assert percent == pytest.approx(100 * measured / predicted, abs=2)
+    result = json.loads(run(capsys, *arguments, "--json"))
+    assert result["predicted_tokens_per_second"] > 0
+    without = json.loads(run(capsys, *arguments[:-1], "--json"))
+    assert "predicted_tokens_per_second" not in without
+
+
+def test_memory_of_the_machine_bounds_an_adapter_in_software(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not device().info.is_software:
+        pytest.skip("the adapter is a GPU: its memory is its own")
+    monkeypatch.setattr("pyodide_app.__main__.available_memory", lambda: 1_500_000)
+    assert main(["generate", MODEL, "-p", "Hi", "-n", "1"]) == 2
+    told = capsys.readouterr().err
+    assert "does not fit" in told and "at most 1.5 MB" in told

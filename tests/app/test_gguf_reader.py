@@ -27,7 +27,8 @@ from pyodide_app.errors import (
 from pyodide_app.gguf.metadata import StringArray
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gguf.sources import BytesSource, FileSource
-from pyodide_app.gguf.types import TYPES
+from pyodide_app.gguf.types import BY_ID, TYPES, UNSUPPORTED
+from pyodide_app.inspection import describe
 from tests.app.gguf_bytes import (
     KINDS,
     assemble,
@@ -601,16 +602,6 @@ HOSTILE: dict[str, tuple[bytes, type[EngineError], str]] = {
         FileFormatError,
         "the dimensions of 'w'",
     ),
-    "type removed from ggml": (
-        with_info(tensor_info("w", (32,), 4, 0)),
-        UnsupportedFormatError,
-        "found ggml type 4 (unknown); expected one of BF16, F16",
-    ),
-    "type not supported": (
-        with_info(tensor_info("w", (256,), 16, 0)),
-        UnsupportedFormatError,
-        "found ggml type 16 (IQ2_XXS)",
-    ),
     "row that is no whole number of blocks": (
         with_info(tensor_info("w", (48, 2), 8, 0)),
         FileFormatError,
@@ -620,6 +611,26 @@ HOSTILE: dict[str, tuple[bytes, type[EngineError], str]] = {
         with_info(tensor_info("w", (4,), F32, 16)),
         FileFormatError,
         "found offset 16; expected a multiple of 32",
+    ),
+    "unsupported type past the end": (
+        with_info(tensor_info("w", (256,), 16, 0)),
+        FileFormatError,
+        "tensor 'w' lies at bytes 128 to 194: found a file of 192 bytes",
+    ),
+    "unsupported type in half a block": (
+        with_info(tensor_info("w", (48,), 16, 0)),
+        FileFormatError,
+        "of type IQ2_XXS: found rows of 48 elements; expected a multiple of 256",
+    ),
+    "unknown type past the end": (
+        with_info(tensor_info("w", (32,), 4, 96)),
+        FileFormatError,
+        "tensor 'w' lies at bytes 224 to 224: found a file of 192 bytes",
+    ),
+    "unknown type within another": (
+        with_info(tensor_info("a", (16,), F32, 0), tensor_info("b", (8,), 4, 32)),
+        FileFormatError,
+        "tensors 'a' and 'b'",
     ),
     "tensor past the end": (
         with_info(tensor_info("w", (17,), F32, 0)),
@@ -661,6 +672,35 @@ def test_refuses_hostile_files(case: str) -> None:
     assert fragment in str(caught.value)
     assert caught.value.remedy
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("type_id", "name", "size"),
+    [(16, "IQ2_XXS", 66), (26, "I32", 1024), (9, "Q8_1", 0), (4, "unknown", 0)],
+)
+def test_a_type_that_is_not_supported_is_refused_only_where_it_is_needed(
+    type_id: int, name: str, size: int
+) -> None:
+    tensors = [("w", (256,), type_id, bytes(size)), ("b.bias", (3,), "F32", None)]
+    file = read(build_gguf(ARCH, tensors))
+    info = file.tensors["w"]
+    assert (info.type.name, info.size, info.n_elements) == (name, size, 256)
+    assert describe(file)["types"][name]["bytes"] == size
+    with pytest.raises(UnsupportedFormatError) as caught:
+        info.check_type()
+    expected = f"'w': found ggml type {type_id} ({name}); expected one of BF16, F16"
+    assert expected in str(caught.value)
+    assert caught.value.remedy
+    file.tensors["b.bias"].check_type()
+
+
+def test_sizes_of_unsupported_types_are_ggmls() -> None:
+    sizes = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+    ours = {kind.id: (kind.block_size, kind.block_bytes) for kind in UNSUPPORTED}
+    known = {number: size for number, size in ours.items() if size[1]}
+    assert known == {number: sizes[number] for number in known}
+    assert set(BY_ID) | set(ours) == set(sizes)
+    assert set(ours) - set(known) == {9, 15}
 
 
 def test_refuses_a_header_that_is_larger_than_any() -> None:

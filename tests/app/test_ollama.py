@@ -411,14 +411,21 @@ def test_a_damaged_byte_is_found_by_the_digest_alone(tmp_path: Path) -> None:
     root = make_store(tmp_path, {"m:t": big})
     store, told = Store(PathDirectory(root)), []
     model = wait(store.resolve("m:t"))
-    wait(store.verify(model.weights[0], lambda *share: told.append(share)))
+    wait(store.verify(model.weights[0], tell=lambda *share: told.append(share)))
     assert told[-1] == (len(big), len(big)) and len(told) == 3
     with blob_of(root, "m:t").open("r+b") as file:
         file.seek(5 << 20)
         file.write(b"\1")
     assert entries(root)["m:t"].problem is None
-    with pytest.raises(errors.FileFormatError, match="is damaged"):
-        wait(store.verify(model.weights[0]))
+    with pytest.raises(errors.FileFormatError) as caught:
+        wait(store.verify(model.weights[0], "m:t"))
+    damaged = hashlib.sha256(GGUF + bytes((5 << 20) - len(GGUF)) + b"\1")
+    damaged.update(bytes(len(big) - (5 << 20) - 1))
+    error, blob = caught.value, model.weights[0]
+    assert error.what == f"the blob {blob.blob} is damaged"
+    assert error.found == f"SHA-256 {damaged.hexdigest()}"
+    assert blob.digest in error.expected
+    assert error.remedy == "Delete this file, then run: ollama pull m:t"
 
 
 def test_links_are_followed_unless_the_folder_is_confined(tmp_path: Path) -> None:
@@ -591,8 +598,8 @@ def test_texts_and_options_of_a_model_are_read(tmp_path: Path) -> None:
         messages=messages,
     )
     model = resolve(tmp_path, "m:t")
-    assert model.params == params and model.max_tokens == 9
-    assert SamplingOptions(**model.sampling) == SamplingOptions(
+    assert model.params == params and model.options.max_tokens == 9
+    assert SamplingOptions(**model.options.sampling) == SamplingOptions(
         1, 64, 0.95, 0.1, 1.1, 7
     )
     assert (model.system, model.template) == ("Be brief", "{{ .Prompt }}")
@@ -604,8 +611,8 @@ def test_options_that_mean_nothing_here_are_left_out(tmp_path: Path) -> None:
     params |= {"min_p": None, "num_predict": -2, "stop": ["END", 5, {}], "num_ctx": 9}
     make_store(tmp_path, {"m:t": GGUF}, params=params)
     model = resolve(tmp_path, "m:t")
-    assert model.sampling == {"top_k": 0} and model.max_tokens is None
-    assert model.notes == ("The stop text 'END' is not used.",)
+    assert model.options.sampling == {"top_k": 0} and model.options.n_ctx == 9
+    assert model.notes == ("Options not used here: stop, temperature, top_p.",)
 
 
 @pytest.mark.parametrize(
@@ -644,6 +651,8 @@ def test_a_line_of_the_list_is_json_whatever_is_in_the_store(tmp_path: Path) -> 
     assert good["parameters"] == CONFIG["model_type"] and good["quantization"] == ""
     blob = {"blob": f"sha256-{hashlib.sha256(GGUF).hexdigest()}", "size": len(GGUF)}
     assert good["weights"] == [blob] and good["projectors"] == []
+    assert (good["sampling"], good["max_tokens"], good["n_ctx"]) == ({}, None, None)
+    assert good["stop"] == [] and good["notes"] == ["Options not used here: x."]
 
 
 # -- where the store is --------------------------------------------------------------

@@ -18,7 +18,7 @@ import build
 from tests.app.gguf_bytes import build_gguf
 from tests.app.ollama_store import add_model, blob_of, make_store, write_manifest
 from tools import server
-from tools.environment import SetupError
+from tools.environment import ROOT, SetupError
 from tools.model_store import ModelStore
 
 GGUF = build_gguf({"general.architecture": "gemma4"}, [("w", (32, 2), "F32", None)])
@@ -27,6 +27,7 @@ SIZE = len(GGUF)
 PROJECTOR = build_gguf({"general.architecture": "clip"}, [])
 BLOB = f"/ollama/blobs/sha256-{hashlib.sha256(GGUF).hexdigest()}"
 LIST = "/ollama/models.json"
+PARAMS = {"top_k": 3, "num_ctx": 4096, "num_predict": 8, "stop": "END", "tfs_z": 1}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     base = tmp_path_factory.mktemp("site")
     (base / "secret").write_bytes(b"secret")
     root = make_store(
-        base / "models", {"gemma4:e4b": GGUF}, system="Be kind", params={"top_k": 3}
+        base / "models", {"gemma4:e4b": GGUF}, system="Be kind", params=PARAMS
     )
     add_model(root, "both:t", [("model", GGUF), ("projector", PROJECTOR)])
     make_store(root, {"linked:t": b"GGUF linked", "cut:t": b"GGUF cut"})
@@ -99,6 +100,9 @@ def test_lists_the_models_with_what_is_wrong_with_them(site: Site) -> None:
     model = models["gemma4:e4b"]
     assert model["weights"] == [{"blob": BLOB.rpartition("/")[2], "size": SIZE}]
     assert (model["system"], model["sampling"]) == ("Be kind", {"top_k": 3})
+    assert (model["n_ctx"], model["max_tokens"]) == (4096, 8)
+    assert (model["stop"], model["params"]) == (["END"], PARAMS)
+    assert model["notes"] == ["Options not used here: tfs_z."]
     assert model["large"] is False and model["size"] == SIZE
     assert len(models["both:t"]["projectors"]) == 1
     assert "leads out" in models["linked:t"]["problem"]["found"]
@@ -388,10 +392,19 @@ def test_goes_on_after_a_page_that_wants_no_more(site: Site) -> None:
 # -- without a store -----------------------------------------------------------------
 
 
-def test_without_a_store_there_is_nothing_to_list(tmp_path: Path) -> None:
+def test_without_a_store_the_bundle_says_that_there_is_none(tmp_path: Path) -> None:
+    own = ROOT / "web/ollama/models.json"
+    (tmp_path / "ollama/blobs").mkdir(parents=True)
+    (tmp_path / "ollama/models.json").write_bytes(own.read_bytes())
+    (tmp_path / "ollama/blobs" / Path(BLOB).name).write_bytes(GGUF)
     for page in serve(tmp_path, None):
-        assert ask(page, LIST)[0].status == 404
+        response, body = ask(page, LIST)
+        assert response.status == 200  # a 404 would be an error in the console
+        assert json.loads(body) == {"root": None, "models": [], "problem": None}
+        assert ask(page, LIST, Sec_Fetch_Site="same-site")[0].status == 403
         assert ask(page, BLOB)[0].status == 404
+    for page in serve(tmp_path, ModelStore(str(tmp_path / "absent"))):
+        assert json.loads(ask(page, LIST)[1])["problem"]
 
 
 def test_a_store_that_is_not_there_is_explained_to_the_page(tmp_path: Path) -> None:

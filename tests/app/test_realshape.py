@@ -39,7 +39,8 @@ class Expected:
     n_tensors: int
     vectors: int  # and the router: always F32
     embeddings: int
-    model_proj: int  # BF16
+    per_layer_table: int
+    model_proj: int  # of per-layer embeddings
     more_v: int  # attn_v of the layers that deserve more bits
     down: tuple[int, int]  # all ffn_down matrices, and those that deserve more bits
     rest: int  # all other matrices, the other attn_v among them
@@ -48,25 +49,33 @@ class Expected:
     @property
     def n_parameters(self) -> int:
         """Return the elements of all tensors."""
-        matrices = self.more_v + self.down[0] + self.rest
-        return self.vectors + self.embeddings + self.model_proj + matrices
+        tables = self.embeddings + self.per_layer_table
+        matrices = self.model_proj + self.more_v + self.down[0] + self.rest
+        return self.vectors + tables + matrices
 
-    def types(self, file_type: str) -> dict[str, int]:
-        """Return the elements of each type."""
-        found = {"F32": self.vectors}
-        if self.model_proj:
-            found["BF16"] = self.model_proj
-        matrices = self.more_v + self.down[0] + self.rest
-        if file_type == "Q8_0":
-            return found | {"Q8_0": self.embeddings + matrices}
-        if file_type == "Q4_0":
-            return found | {"Q4_0": matrices, "Q6_K": self.embeddings}
+    def types(self, file_type: str, ollama: bool = False) -> dict[str, int]:
+        """Return the elements of each type.
+
+        Of per-layer embeddings, llama.cpp's quantiser leaves the projection as it is,
+        Ollama's the table.
+        """
+        found, embeddings, rest = {"F32": self.vectors}, self.embeddings, self.rest
+        if self.per_layer_table:
+            apart = (self.per_layer_table, self.model_proj)
+            found["BF16"], other = apart if ollama else apart[::-1]
+            embeddings += 0 if ollama else other
+            rest += other if ollama else 0
         n_down, more = self.down
+        matrices = self.more_v + n_down + rest
+        if file_type == "Q8_0":
+            return found | {"Q8_0": embeddings + matrices}
+        if file_type == "Q4_0":
+            return found | {"Q4_0": matrices, "Q6_K": embeddings}
         if self.short_rows:
             found |= {"Q5_0": n_down - more, "Q8_0": more}
-            return found | {"Q4_K": self.rest, "Q6_K": self.embeddings + self.more_v}
-        found["Q4_K"] = self.rest + n_down - more
-        return found | {"Q6_K": self.embeddings + self.more_v + more}
+            return found | {"Q4_K": rest, "Q6_K": embeddings + self.more_v}
+        found["Q4_K"] = rest + n_down - more
+        return found | {"Q6_K": embeddings + self.more_v + more}
 
 
 # 28 sliding and 7 global layers; 15 narrow and 20 wide MLPs. Six bits: layers 0-3, 6,
@@ -74,7 +83,8 @@ class Expected:
 E2B = Expected(
     n_tensors=601,
     vectors=35 * (5 * 1536 + 1) + 28 * 2 * 256 + 7 * 2 * 512 + 1536 + 256 + 256,
-    embeddings=V * 1536 + V * 35 * 256,
+    embeddings=V * 1536,
+    per_layer_table=V * 35 * 256,
     model_proj=1536 * 35 * 256,
     more_v=14 * 1536 * 256 + 3 * 1536 * 512,
     down=(
@@ -93,7 +103,8 @@ E2B = Expected(
 E4B = Expected(
     n_tensors=720,
     vectors=42 * (5 * 2560 + 1) + 35 * 2 * 256 + 7 * 2 * 512 + 2560 + 256 + 256,
-    embeddings=V * 2560 + V * 42 * 256,
+    embeddings=V * 2560,
+    per_layer_table=V * 42 * 256,
     model_proj=2560 * 42 * 256,
     more_v=20 * 2560 * 512 + 2560 * 1024,
     down=(42 * 2560 * 10240, 21 * 2560 * 10240),
@@ -110,6 +121,7 @@ M12B = Expected(
     n_tensors=667,
     vectors=48 * (4 * 3840 + 1) + 40 * 2 * 256 + 8 * 2 * 512 + 3840 + 256,
     embeddings=V * 3840,
+    per_layer_table=0,
     model_proj=0,
     more_v=20 * 3840 * 2048,
     down=(48 * 3840 * 15360, 24 * 3840 * 15360),
@@ -128,6 +140,7 @@ M26B = Expected(
     + 2816
     + 256,
     embeddings=V * 2816,
+    per_layer_table=0,
     model_proj=0,
     more_v=13 * 2816 * 2048,
     down=(
@@ -146,6 +159,7 @@ M31B = Expected(
     n_tensors=833,
     vectors=60 * (4 * 5376 + 1) + 50 * 2 * 256 + 10 * 2 * 512 + 5376 + 256,
     embeddings=V * 5376,
+    per_layer_table=0,
     model_proj=0,
     more_v=25 * 5376 * 4096,
     down=(60 * 5376 * 21504, 30 * 5376 * 21504),
@@ -190,6 +204,13 @@ def real(
     path.unlink()
 
 
+def check_types(rows: dict[str, dict[str, int]], by_type: dict[str, int]) -> None:
+    """Hold what `inspect` says of each type to the numbers of its elements."""
+    assert {name: row["parameters"] for name, row in rows.items()} == by_type
+    sizes = {name: n * BYTES[name] // 256 for name, n in by_type.items()}
+    assert {name: row["bytes"] for name, row in rows.items()} == sizes
+
+
 def test_inspect_counts_what_the_published_sizes_give(
     real: Real, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,11 +221,7 @@ def test_inspect_counts_what_the_published_sizes_give(
     assert summary["n_tensors"] == expected.n_tensors
     assert summary["n_parameters"] == expected.n_parameters
     assert round(summary["n_parameters"] / 1e9, 1) == BILLIONS[real.model]
-    by_type = expected.types(real.file_type)
-    rows = summary["types"]
-    assert {name: row["parameters"] for name, row in rows.items()} == by_type
-    sizes = {name: n * BYTES[name] // 256 for name, n in by_type.items()}
-    assert {name: row["bytes"] for name, row in rows.items()} == sizes
+    check_types(summary["types"], expected.types(real.file_type))
 
 
 def test_file_takes_little_of_the_disk(real: Real) -> None:

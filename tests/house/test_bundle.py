@@ -25,6 +25,7 @@ AGREED = [
     "vendor/pyodide/pyodide.asm.wasm",
     "vendor/pyodide/pyodide.mjs",
     "vendor/pyodide/python_stdlib.zip",
+    "vendor/sha256.umd.min.js",
 ]
 
 

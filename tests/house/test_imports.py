@@ -15,6 +15,7 @@ ORACLE = python_files("oracle")
 # The few modules that talk to a host; everything else runs anywhere.
 HOSTS = {
     "pyodide_app.browser": {"js", "pyodide"},
+    "pyodide_app.browser_sources": {"js", "pyodide"},
     "pyodide_app.gguf.sources_js": {"js", "pyodide"},
     # The worker registers its own GPU code as the module lapidary_gpu.
     "pyodide_app.gpu.webgpu_js": {"js", "pyodide", "lapidary_gpu"},

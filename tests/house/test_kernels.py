@@ -21,7 +21,7 @@ OPTIONAL = ["overrides", "requires", "consts", "notes", "source"]
 ENTRY = re.compile(rf"^// ({'|'.join(REQUIRED + OPTIONAL)})\s{{2,}}(\S.*)$")
 CONTINUATION = re.compile(r"^// {5,}(\S.*)$")
 BINDING = re.compile(r"@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)")
-INCLUDE = re.compile(r'^//#include "([^"]+)"$', re.MULTILINE)
+INCLUDE = re.compile(r'^//#include "([^"]+)"(?: as \w+)?$', re.MULTILINE)
 TOLERANCE = re.compile(r"exact|rtol=\S+ atol=\S+|nmse=\S+")
 
 per_kernel = pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from pyodide_app import step
 from pyodide_app.engine import Engine, Finished
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import whole
 from pyodide_app.loader import load
+from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions
 from tests.gpu import device
 
@@ -31,7 +33,8 @@ def opened(
 ) -> Iterator[Engine]:
     """Load a model and free it afterwards."""
     with closing(FileSource(str(path))) as source:
-        loaded = asyncio.run(load([source], device(), n_ctx=n_ctx, kv=kv, tune=tune))
+        options = LoadOptions(n_ctx=n_ctx, kv=kv, tune=tune)
+        loaded = asyncio.run(load([source], device(), options))
         engine = Engine(device(), loaded)
         try:
             yield engine
@@ -71,10 +74,15 @@ def trace(engine: Engine, ids: Sequence[int]) -> dict[str, np.ndarray]:
     """Run one pass at once and return its named intermediates, [n_tokens, width].
 
     Names are the oracle's: `attn_norm-0`. Numbers of experts come as uint32. Keys and
-    values come from the cache, as the pass has stored them.
+    values come from the cache, as the pass has stored them. Norms that the kernel which
+    reads them computes for itself are missing.
     """
     engine._write_chunk(0, ids)
-    ops = engine.record(len(ids), sample=False, trace=True)
+    ops = engine._ops("trace", len(ids), trace=True)
+    model = engine.loaded.model
+    x = step.forward(ops, model, engine._buffers, len(ids))
+    _, h = ops.norm(x, model.weights["output_norm.weight"])
+    ops.settle(ops.name("result_norm", h))  # for the last layer's residual
     plan, views = ops.finish()
     engine.device.submit(asyncio.run(engine.device.prepare(plan)))
     arrays = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from pyodide_app import errors
 from pyodide_app.chat import ContentDelta, ThinkingDelta
 from pyodide_app.engine import Engine, Finished
 from pyodide_app.graph import tuning
+from pyodide_app.loader import Progress
 from pyodide_app.sampling import SamplingOptions
 from tests.golden_data import committed_cases
 from tests.gpu import device
@@ -93,11 +94,33 @@ def let_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let other tasks run at every step, as a browser's device does."""
     run = device().run
 
-    async def yielding(*arguments: Any) -> bytes:
+    async def arrival(data: Awaitable[bytes]) -> bytes:
         await asyncio.sleep(0)
-        return await run(*arguments)
+        return await data
 
-    monkeypatch.setattr(device(), "run", yielding)
+    monkeypatch.setattr(device(), "run", lambda *a: arrival(run(*a)))
+
+
+def test_a_long_prompt_says_how_far_it_is() -> None:
+    def told(engine: Engine, prompt: str) -> list[Progress]:
+        progress: list[Progress] = []
+        generate(
+            engine,
+            CASE.ids(prompt),
+            sampling=GREEDY,
+            max_tokens=1,
+            ignore_eos=True,
+            progress=progress.append,
+        )
+        return progress
+
+    n = len(CASE.ids("p80"))
+    with opened(CASE.gguf, tune=replace(tuning.SOFTWARE, chunk=32)) as engine:
+        assert told(engine, "p80") == [
+            Progress("prompt", done, n) for done in range(0, n, 32)
+        ]
+        assert told(engine, "p80") == []  # all but a token is in the cache
+        assert told(engine, "p20") == []  # fits in one pass
 
 
 def test_a_second_request_at_once_is_refused() -> None:

@@ -6,38 +6,14 @@ import resource
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pytest
 
-from oracle.gemma4 import Gemma4
-from tests import realshape
+from tests import real_vocabulary, realshape
 from tests.compare import relative_l2
+from tests.full_width import PROMPT, WideGemma4
 from tests.models.native import logits, opened
-
-PROMPT = [2, 105, 2364, 107]  # <bos><|turn>user\n
-
-
-class Experts:
-    """An expert tensor whose matrices are dequantised when they are used."""
-
-    def __init__(self, oracle: Gemma4, name: str) -> None:
-        self.shape = oracle.file.tensors[name].shape
-        self._file, self._name = oracle.file, name
-
-    def __getitem__(self, expert: int) -> np.ndarray:
-        n_rows = self.shape[1]
-        return self._file.rows(self._name, expert * n_rows, (expert + 1) * n_rows)
-
-
-class WideGemma4(Gemma4):
-    """The oracle, never holding all the experts of a layer in float64."""
-
-    def _weight(self, name: str, layer: int | None = None) -> Any:
-        if "_exps.weight" in name:
-            return Experts(self, self._name(name, layer or 0))
-        return super()._weight(name, layer)
 
 
 def compare(
@@ -71,8 +47,9 @@ def compare(
     [
         # Per-layer embeddings, a global layer that shares keys and values.
         ("e2b", (13, 14, 34), 8192, "Q4_K_M"),
-        # The experts' down in Q5_0, then in Q8_0; V = K in the global layer.
-        ("26b-a4b", (3, 29), 32768, "Q4_K_M"),
+        # The experts' down in Q5_0, then in Q8_0; V = K in the global layer; the whole
+        # vocabulary, split over bindings.
+        ("26b-a4b", (3, 29), real_vocabulary.N_TOKENS, "Q4_K_M"),
     ],
 )
 def test_full_width_equals_the_oracle(
@@ -82,4 +59,4 @@ def test_full_width_equals_the_oracle(
     try:
         compare(path, model, layers, n_vocab, file_type=file_type)
     finally:
-        path.unlink(missing_ok=True)  # a gigabyte
+        path.unlink(missing_ok=True)  # up to 1.7 GB

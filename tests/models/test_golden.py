@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from pyodide_app.engine import Engine
+from pyodide_app.graph.tuning import HARDWARE
 from tests.compare import relative_l2
-from tests.golden_data import PROMPTS, Case, cases
+from tests.golden_data import PROMPTS, Case, cases, committed_cases
 from tests.models.native import greedy, logits, opened
 
 # The golden README: Hugging Face in float32 is 2.4e-6 to 9.9e-6 away from its own
@@ -26,13 +30,33 @@ def test_f32_logits_arg_max_and_greedy_tokens(case: Case) -> None:
             assert relative_l2(got, exact) < F32_L2, prompt
             assert np.abs(got - exact).max() < F32_MAX, prompt
             assert (got.argmax(axis=-1) == exact.argmax(axis=-1)).all(), prompt
-        for prompt in ("p20", "p80"):
-            margins = case.arrays[f"exact_greedy_{prompt}_margin"]
-            expected = case.greedy(prompt)
-            sure = next((i for i, m in enumerate(margins) if m < SURE_MARGIN), 32)
-            assert sure > 0
-            got_ids = greedy(engine, case.ids(prompt), 32)
-            assert got_ids[:sure] == expected[:sure], prompt
+        check_greedy(engine, case)
+
+
+def check_greedy(engine: Engine, case: Case) -> None:
+    """Compare 32 greedy tokens after two prompts, as far as they are sure."""
+    for prompt in ("p20", "p80"):
+        margins = case.arrays[f"exact_greedy_{prompt}_margin"]
+        expected = case.greedy(prompt)
+        sure = next((i for i, m in enumerate(margins) if m < SURE_MARGIN), 32)
+        assert sure > 0
+        got_ids = greedy(engine, case.ids(prompt), 32)
+        assert got_ids[:sure] == expected[:sure], prompt
+
+
+@pytest.mark.parametrize("n_ctx", [128, 4096])
+@pytest.mark.parametrize("case", committed_cases(), ids=str)
+def test_a_gpus_plans_give_the_same(case: Case, n_ctx: int) -> None:
+    # Kernels that norm their input, or merge the splits of attention where these are
+    # few, as in the shorter context; every token of p20 and p80 alone, then in chunks.
+    tune = replace(HARDWARE, chunk=1 if n_ctx == 128 else 48)
+    with opened(case.gguf, tune=tune, n_ctx=n_ctx) as engine:
+        plan, _ = engine.record(1, sample=True).finish()
+        check_greedy(engine, case)
+    inputs = {dict(d.variant.slots).get("input") for d in plan.dispatches}
+    assert {"residual"} < inputs
+    assert ("splits" in inputs) == (n_ctx == 128)
+    assert not {"add_norm", "rms_norm"} & {d.variant.kernel for d in plan.dispatches}
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)

@@ -87,6 +87,28 @@ def test_products_accumulate_beyond_float32() -> None:
     assert ops.matmul(x, np.ones((1, 3), np.float32))[0, 0] == 1.0
 
 
+def test_many_products_are_each_its_own_and_capped_alike() -> None:
+    x, weights = normal(1, 5), [normal(3, 5), normal(2, 5)]
+    plain, capped = ops.matvec_many(x, weights), ops.matvec_many(x, weights, 2.0)
+    for got, squashed, weight in zip(plain, capped, weights, strict=True):
+        expected = [dot(x[0], row) for row in weight]
+        close(got, np.array([expected]))
+        close(squashed, np.array([[2 * math.tanh(v / 2) for v in expected]]))
+
+
+def test_gated_products_by_definition() -> None:
+    x, gate, up = normal(1, 5), normal(3, 5), normal(3, 5)
+    left = [gelu(dot(x[0], row)) for row in gate]
+    right = [dot(x[0], row) for row in up]
+    close(ops.matvec_geglu(x, gate, up), np.array([np.multiply(left, right)]))
+    close(ops.matvec_geglu(x, gate, up[:, 0]), np.array([np.multiply(left, up[:, 0])]))
+
+
+def gelu(z: float) -> float:
+    """Compute the tanh form from its definition."""
+    return 0.5 * z * (1 + math.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+
 def rotate(head: np.ndarray, position: int, theta: float, n_pairs: int) -> np.ndarray:
     """Rotate one head as complex numbers."""
     half = len(head) // 2
@@ -162,6 +184,39 @@ def test_attention_bears_large_scores() -> None:
     k = np.array([[[1e4, 0]], [[1e4, 1e4]]], np.float32)
     v = np.array([[[1, 2]], [[3, 4]]], np.float32)
     close(ops.attention(q, k, v, np.array([1]), None), v[1:])
+
+
+@pytest.mark.parametrize("window", [None, 1, 3])
+def test_attention_decode_is_its_parts(window: int | None) -> None:
+    """The last of a prefill's tokens, decoded after those before it, says the same."""
+    raw_q, raw_k, raw_v = normal(6, 4, 8), normal(6, 2, 8), normal(6, 2, 8)
+    q_norm, k_norm, positions = normal(8), normal(8), np.arange(6)
+    q = ops.head_norm_rope(raw_q, q_norm, positions, 1e4, 3, EPS)
+    k, v = ops.kv_write(raw_k, raw_v, k_norm, positions, 1e4, 3, EPS)
+    expected = ops.attention(q, k, v, positions, window)[-1]
+    rest = ((q_norm, k_norm), k[:-1], v[:-1], 1e4, 3, EPS, window)
+    y, *stored = ops.attention_decode(raw_q[-1], (raw_k[-1], raw_v[-1]), *rest)
+    close(y, expected)
+    close(stored[0], k)
+    close(stored[1], v)
+    # A layer that shares another's cache finds the key already there.
+    rest = ((q_norm, k_norm), k, v, 1e4, 3, EPS, window)
+    close(ops.attention_decode(raw_q[-1], None, *rest)[0], expected)
+
+
+def test_attention_merge_is_softmax_over_all_splits() -> None:
+    scores, values = 30 * normal(2, 9), normal(9, 4)
+    sums, highest, total = (np.full(s, np.nan) for s in ((4, 2, 4), (4, 2), (4, 2)))
+    for split, keys in enumerate([slice(0, 5), slice(5, 8), slice(8, 9)]):
+        highest[split] = scores[:, keys].max(axis=1)
+        exps = np.exp(scores[:, keys] - highest[split][:, None])
+        sums[split], total[split] = exps @ values[keys], exps.sum(axis=1)
+    highest[3], total[3] = -3e38, 0.0  # empty: its sums are not a number
+    exps = np.exp(scores - scores.max(axis=1, keepdims=True))
+    expected = exps / exps.sum(axis=1, keepdims=True) @ values
+    np.testing.assert_allclose(
+        ops.attention_merge(sums, highest, total), expected, rtol=1e-6
+    )
 
 
 def test_geglu_is_the_tanh_form() -> None:
@@ -241,10 +296,29 @@ def test_experts_by_bucket_equal_experts_one_by_one() -> None:
     got = ops.expert_combine(bucketed, perm, weights)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
-    in_order = ops.expert_matvec(ops.expert_matvec(x, idx, up), idx, down)
-    np.testing.assert_allclose(
-        in_order.reshape(n_tokens, k, 8), bucketed[perm], rtol=1e-5
-    )
+
+def test_experts_of_a_token_by_definition() -> None:
+    n_experts, k = 6, 2
+    x, down = normal(3, 8), normal(n_experts, 8, 4)
+    gate, up = normal(n_experts, 4, 8), normal(n_experts, 4, 8)
+    idx, weights = np.array([[5, 0], [2, 5], [1, 3]]), normal(3, k)
+    hidden = ops.expert_gate_up(x, idx, gate, up)
+    got = ops.expert_down(hidden, idx, weights, down)
+    for t, token in enumerate(x):
+        total = np.zeros(8)
+        for j, expert in enumerate(idx[t]):
+            inner = ops.gelu_tanh(gate[expert] @ token) * (up[expert] @ token)
+            np.testing.assert_allclose(hidden[t * k + j], inner, rtol=1e-5, atol=1e-6)
+            total += weights[t, j] * (down[expert] @ inner)
+        np.testing.assert_allclose(got[t], total, rtol=1e-4, atol=1e-5)
+
+
+def test_router_by_definition() -> None:
+    x, scale, weight, norm_weight = normal(3, 7), normal(7), normal(5, 7), normal(7)
+    logits, y = ops.router(x, scale, weight, norm_weight, EPS)
+    normed = np.stack([rms(row) for row in x])
+    close(logits, normed * scale / math.sqrt(7) @ weight.T)
+    close(y, normed * norm_weight)
 
 
 def test_ple_combine_norms_each_layer_alone() -> None:

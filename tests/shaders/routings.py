@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 
 from oracle import ops as oracle
-from pyodide_app.graph.matrix_ops import MATMUL_TOKENS
 from pyodide_app.graph.tensors import ExpertSlots, Routing
 from tests.gpu import Bench
 from tests.shaders.matrices import Ints
@@ -30,12 +29,12 @@ def routing(on: Bench, idx: Ints) -> Routing:
     return Routing(on.tensor(idx.astype(np.uint32)), on.tensor(ones))
 
 
-def tiles_of(offsets: Ints, n_tiles: int) -> Ints:
+def tiles_of(offsets: Ints, n_tiles: int, tile: int) -> Ints:
     """Cut buckets into tiles of (expert, first row), the unused ones last."""
     tiles = [
         (expert, first)
         for expert, (begin, end) in enumerate(pairwise(offsets))
-        for first in range(begin, end, MATMUL_TOKENS)
+        for first in range(begin, end, tile)
     ]
     return np.array(tiles + [(ABSENT, 0)] * (n_tiles - len(tiles)), np.uint32)
 
@@ -43,8 +42,9 @@ def tiles_of(offsets: Ints, n_tiles: int) -> Ints:
 def sorted_routing(on: Bench, idx: Ints, n_experts: int) -> Routing:
     """Upload the choice of experts of a prefill, bucketed as expert_sort does."""
     offsets, token_idx, perm = oracle.expert_sort(idx, n_experts)
-    n_tiles = idx.size // MATMUL_TOKENS + min(n_experts, idx.size)
+    tile = on.tuning.tile_tokens
+    n_tiles = idx.size // tile + min(n_experts, idx.size)
     plain = routing(on, idx)
-    rest = [offsets, token_idx, perm.reshape(-1), tiles_of(offsets, n_tiles)]
+    rest = [offsets, token_idx, perm.reshape(-1), tiles_of(offsets, n_tiles, tile)]
     uploaded = [on.tensor(array.astype(np.uint32)) for array in rest]
     return Routing(plain.idx, plain.weight, *uploaded)

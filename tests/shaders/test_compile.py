@@ -11,37 +11,76 @@ import pytest
 from pyodide_app.gguf.types import TYPES
 from pyodide_app.graph import kernels
 from pyodide_app.graph.kernels import Variant
+from pyodide_app.graph.tuning import HARDWARE, SOFTWARE
 from tests import dawn, gpu
+from tests.attention_plans import ODD, RELEASED, attention_dispatches
 
+FORMATS = sorted({kind.slug for kind in TYPES})
+MATRICES = ("quant", "a", "b", "c", "gate", "up")  # slots that take a format
 SLOTS = {
-    "quant": sorted({kind.slug for kind in TYPES}),
     "kv": ["f16", "f32"],
+    "input": ["residual", "splits", "vector"],
+    "tile": ["private", "workgroup"],
 }
-CONSTS = {"HEAD_DIM": [64, 128, 256, 512], "WG": [16, 64], "TOKENS": [8]}
+CONSTS = {
+    "HEAD_DIM": [64, 128, 256, 512],
+    "WG": [16, 64],
+    "TILE_ROWS": [64],
+    "TOKENS": [8, 32],
+}
+CUT = ("attention_decode", "attention_merge", "attention_prefill")  # by their sizes
 
 
 def slot_names(kernel: str) -> list[str]:
     """Return the names in braces of a kernel's includes."""
-    includes = re.findall(
-        r'^//#include "(.*)"$', kernels.read_source(f"{kernel}.wgsl"), re.M
-    )
+    includes = kernels.INCLUDE.findall(kernels.load(kernel).source)
     return sorted(
-        {name for path in includes for name in re.findall(r"\{(\w+)\}", path)}
+        {name for path, _ in includes for name in re.findall(r"\{(\w+)\}", path)}
     )
 
 
 def variants(kernel: str) -> list[Variant]:
-    """Return the product of a kernel's slots and sample values of its consts."""
-    choices = [[(name, value) for value in SLOTS[name]] for name in slot_names(kernel)]
+    """Return the product of a kernel's slots and sample values of its consts.
+
+    A slot of several for matrices takes every format once, beside different others.
+    """
+    if kernel in CUT:
+        return [variant for variant in attention_variants() if variant.kernel == kernel]
+    names = slot_names(kernel)
+    matrices = [name for name in names if name in MATRICES]
+    others = [name for name in names if name not in MATRICES]
+    choices = [[(name, value) for value in SLOTS[name]] for name in others]
+    formats = [
+        tuple((name, FORMATS[i - 5 * k]) for k, name in enumerate(matrices))
+        for i in range(len(FORMATS) if matrices else 1)
+    ]
+    if len(matrices) > 1:
+        first, *rest = matrices
+        formats.append(((first, FORMATS[0]), *((name, "none") for name in rest)))
     sizes = [
         [(name, value) for value in CONSTS[name]]
         for name in kernels.load(kernel).consts
     ]
     return [
-        Variant(kernel, slots, consts)
+        Variant(kernel, (*chosen, *slots), consts)
+        for chosen in formats
         for slots in itertools.product(*choices)
         for consts in itertools.product(*sizes)
     ]
+
+
+@functools.cache
+def attention_variants() -> tuple[Variant, ...]:
+    """Return the kernels whose consts go together, as they are used."""
+    launched = (
+        dispatch.variant
+        for sizes in (*RELEASED, *ODD)
+        for tune in (SOFTWARE, HARDWARE)
+        for kv in SLOTS["kv"]
+        for n_tokens in (1, 2)
+        for dispatch in attention_dispatches(tune, sizes, n_tokens, kv=kv)
+    )
+    return tuple(dict.fromkeys(launched))
 
 
 @functools.cache
@@ -52,8 +91,13 @@ def tint_messages() -> dict[str, list[str]]:
 
 
 def test_covers_formats_and_cache_types() -> None:
-    assert len(variants("matvec")) == len(SLOTS["quant"]) >= 16
-    assert len(variants("attention")) == 2 * 4 * 2
+    assert len(variants("matvec")) == len(FORMATS) >= 16
+    many = [dict(variant.slots) for variant in variants("matvec_many")]
+    assert len(many) == 3 * (len(FORMATS) + 1)
+    assert {slots["c"] for slots in many} == {*FORMATS, "none"}
+    assert len(variants("head_norm_rope")) == 2 * 4
+    for kernel in CUT:
+        assert len(variants(kernel)) > 10
 
 
 @pytest.mark.parametrize("kernel", kernels.names())

@@ -16,7 +16,7 @@ from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, bench, close_sums, matrix
 from tests.shaders.routings import ABSENT, expert_slots, sorted_routing
 
-ODD = dataclasses.replace(SOFTWARE, threads=12)
+ODD = dataclasses.replace(HARDWARE, tile_rows=24, tile_tokens=4)
 N_EXPERTS = 6
 
 
@@ -26,7 +26,6 @@ def choices(*counts: int) -> Ints:
     return np.random.default_rng(3).permutation(flat)[:, None].astype(np.uint32)
 
 
-# Buckets of a tile less one, a tile, a tile and one; of one; two that are empty.
 MIXED = choices(7, 0, 9, 1, 0, 8)
 
 
@@ -58,18 +57,20 @@ def check(
     expect(y, x, idx, weights.values, gather)
 
 
+@pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=lambda t: t.tile)
 @pytest.mark.parametrize("type_name", matrices.FORMATS)
-def test_matches_the_oracle(type_name: str) -> None:
-    dims, wg = matrices.widths(type_name), SOFTWARE.threads
-    with bench(SOFTWARE) as on:
-        for i, n_rows in enumerate([1, wg - 1, wg, wg + 1]):
-            check(on, type_name, MIXED, n_rows, dims[i % len(dims)], i % 2 == 0)
-
-
-@pytest.mark.parametrize("tune", [HARDWARE, ODD], ids=lambda t: f"WG={t.threads}")
-@pytest.mark.parametrize("type_name", ["F32", "Q8_0", "Q5_K"])
-def test_runs_with_any_workgroup_size(type_name: str, tune: Tuning) -> None:
+def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
+    dims, rows, tile = matrices.widths(type_name), tune.tile_rows, tune.tile_tokens
+    # Buckets of a tile less one, a tile, a tile and one; of one; two that are empty.
+    mixed = choices(tile - 1, 0, tile + 1, 1, 0, tile)
     with bench(tune) as on:
+        for i, n_rows in enumerate([1, rows - 1, rows, rows + 1]):
+            check(on, type_name, mixed, n_rows, dims[i % len(dims)], i % 2 == 0)
+
+
+@pytest.mark.parametrize("type_name", ["F32", "Q8_0", "Q5_K"])
+def test_runs_with_any_tile(type_name: str) -> None:
+    with bench(ODD) as on:
         check(on, type_name, MIXED, 67, matrices.widths(type_name)[-1], True)
 
 

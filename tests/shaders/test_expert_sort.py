@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.graph.matrix_ops import MATMUL_TOKENS
 from pyodide_app.graph.tensors import Routing
+from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests import gpu
 
 UNUSED = 0xFFFFFFFF
 
 
-def expert_sort(idx: np.ndarray, n_experts: int) -> list[np.ndarray]:
+def expert_sort(
+    idx: np.ndarray, n_experts: int, tune: Tuning = SOFTWARE
+) -> list[np.ndarray]:
     """Run the kernel: offsets, token_idx, perm, tiles."""
-    bench = gpu.Bench()
+    bench = gpu.Bench(tune)
     try:
         routing = Routing(
             bench.tensor(idx), bench.tensor(np.zeros(idx.shape, np.float32))
@@ -37,25 +39,25 @@ def choices(seed: int, n_tokens: int, n_experts: int, top_k: int) -> np.ndarray:
     return np.array(rows, np.uint32)
 
 
-def expected_tiles(offsets: np.ndarray) -> list[tuple[int, int]]:
-    """Cut each bucket into runs of at most MATMUL_TOKENS positions."""
+def expected_tiles(offsets: np.ndarray, tile: int) -> list[tuple[int, int]]:
+    """Cut each bucket into runs of at most `tile` positions."""
     return [
         (expert, begin)
         for expert in range(len(offsets) - 1)
-        for begin in range(offsets[expert], offsets[expert + 1], MATMUL_TOKENS)
+        for begin in range(offsets[expert], offsets[expert + 1], tile)
     ]
 
 
-def check(idx: np.ndarray, n_experts: int) -> None:
+def check(idx: np.ndarray, n_experts: int, tune: Tuning = SOFTWARE) -> None:
     """Assert that the kernel agrees with the oracle, and with the tiles above."""
-    offsets, token_idx, perm, tiles = expert_sort(idx, n_experts)
+    offsets, token_idx, perm, tiles = expert_sort(idx, n_experts, tune)
     want_offsets, want_token_idx, want_perm = oracle.expert_sort(
         idx.astype(np.int64), n_experts
     )
     np.testing.assert_array_equal(offsets, want_offsets)
     np.testing.assert_array_equal(token_idx, want_token_idx)
     np.testing.assert_array_equal(perm.reshape(want_perm.shape), want_perm)
-    used = expected_tiles(want_offsets)
+    used = expected_tiles(want_offsets, tune.tile_tokens)
     assert [tuple(tile) for tile in tiles[: len(used)].tolist()] == used
     assert np.all(tiles[len(used) :] == (UNUSED, 0))
 
@@ -75,7 +77,8 @@ def check(idx: np.ndarray, n_experts: int) -> None:
     ],
 )
 def test_matches_oracle(n_tokens: int, n_experts: int, top_k: int) -> None:
-    check(choices(n_tokens, n_tokens, n_experts, top_k), n_experts)
+    for tune in (SOFTWARE, HARDWARE):
+        check(choices(n_tokens, n_tokens, n_experts, top_k), n_experts, tune)
 
 
 @pytest.mark.parametrize("expert", [0, 5, 127])

@@ -13,14 +13,14 @@ from pyodide_app import sampling
 from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.plan import Buffer, whole
 from pyodide_app.graph.recorder import STATE_BYTES
+from pyodide_app.graph.step_ops import STOPPED
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.sampling import SamplingOptions
 from tests import gpu
 
 INF, NAN = np.inf, np.nan
-SLOT = 256  # bytes between results: the alignment of storage bindings
 GEMMA_VOCAB = 262_144
 # What exp, log and divisions may shift a scaled logit plus noise on another adapter.
 SCORE_ERROR = 1e-5
@@ -34,12 +34,15 @@ class State:
     token: int
     n_sampled: int
     n_candidates: int
+    ended: int
 
 
 class Sampler:
-    """The kernel over one vocabulary size, `n_draws` draws to a submit."""
+    """The kernels over one vocabulary size, `n_draws` draws to a submit."""
 
-    def __init__(self, n_vocab: int, n_draws: int, n_tokens: int = 1) -> None:
+    def __init__(
+        self, n_vocab: int, n_draws: int, n_tokens: int = 1, n_submits: int = 1
+    ) -> None:
         self.bench = gpu.Bench()
         self.n_vocab, self.n_draws = n_vocab, n_draws
         n_words = -(-n_vocab // 32)
@@ -47,22 +50,35 @@ class Sampler:
         self.suppressed = self.bench.buffer("suppressed", n_words * 4)
         self.seen = self.bench.buffer("seen", n_words * 4)
         self.state = self.bench.buffer("state", STATE_BYTES)
-        self.tokens = self.bench.buffer("tokens", n_draws * SLOT)
+        self.stops = self.bench.buffer("stops", n_words * 4)
+        # The input of a pass: of all its tokens; the next is put in front.
+        self.tokens = self.bench.buffer("tokens", n_tokens * 4)
+        self.sampled = self.bench.buffer("sampled", n_submits * n_draws * 4)
+        self.n_drawn = 0
         self.prepared = self._prepare(n_tokens)
 
     def _prepare(self, n_tokens: int) -> Prepared:
         def tensor(buffer: Buffer, *shape: int) -> Tensor:
             return Tensor(shape, whole(buffer))
 
-        ops = Ops("sample", self.bench.tuning, Arena(), self.state, n_tokens)
-        for i in range(self.n_draws):
-            ops.sample(
+        arena = Arena()
+        ops = Ops("sample", self.bench.tuning, arena, self.state, n_tokens)
+        n_words = self.seen.size // 4
+        for _ in range(self.n_draws):
+            ordered = ops.sample_keys(
                 tensor(self.logits, 1, self.n_vocab),
-                Tensor((1,), View(self.tokens, i * SLOT, 4)),
-                tensor(self.suppressed, self.suppressed.size // 4),
-                tensor(self.seen, self.seen.size // 4),
+                tensor(self.suppressed, n_words),
+                tensor(self.seen, n_words),
+            )
+            ops.sample(
+                ordered,
+                tensor(self.tokens, n_tokens),
+                tensor(self.stops, n_words),
+                tensor(self.seen, n_words),
+                tensor(self.sampled, self.sampled.size // 4),
             )
         plan, _ = ops.finish()
+        self.bench.buffers += arena.buffers
         return asyncio.run(self.bench.device.prepare(plan))
 
     def start(
@@ -72,6 +88,8 @@ class Sampler:
         *,
         suppressed: Collection[int] = (),
         seen: Collection[int] = (),
+        stops: Collection[int] = (),
+        tokens: Collection[int] = (),
         position: int = 0,
     ) -> None:
         """Write all inputs."""
@@ -79,17 +97,24 @@ class Sampler:
         write(self.logits, 0, np.ascontiguousarray(logits, np.float32).tobytes())
         write(self.suppressed, 0, sampling.pack_ids(suppressed, self.n_vocab))
         write(self.seen, 0, sampling.pack_ids(seen, self.n_vocab))
+        write(self.stops, 0, sampling.pack_ids(stops, self.n_vocab))
+        write(self.sampled, 0, bytes(self.sampled.size))
+        self.n_drawn = 0
+        if tokens:
+            write(self.tokens, 0, np.array(tokens, np.uint32).tobytes())
         write(self.state, 0, sampling.pack_state(position, options))
 
     def draw(self) -> list[int]:
-        """Run the draws and return their tokens."""
+        """Run the draws and return their words."""
+        begin = self.n_drawn
+        self.n_drawn += self.n_draws
         self.bench.device.submit(self.prepared)
-        return self.bench.read(self.tokens, np.uint32)[:: SLOT // 4].tolist()
+        return self.bench.read(self.sampled, np.uint32)[begin : self.n_drawn].tolist()
 
     def read_state(self) -> State:
         """Return the state."""
         words = self.bench.read(self.state, np.uint32)
-        return State(*(int(words[i]) for i in (0, 1, 2, 9)))
+        return State(*(int(words[i]) for i in (0, 1, 2, 9, 10)))
 
     def seen_ids(self) -> set[int]:
         """Return the tokens whose bit is set."""
@@ -109,8 +134,8 @@ def make_samplers() -> Iterator[Make]:
     """Make samplers that are closed after the test."""
     made: list[Sampler] = []
 
-    def make(n_vocab: int, n_draws: int, n_tokens: int = 1) -> Sampler:
-        made.append(Sampler(n_vocab, n_draws, n_tokens))
+    def make(n_vocab: int, n_draws: int, **sizes: int) -> Sampler:
+        made.append(Sampler(n_vocab, n_draws, **sizes))
         return made[-1]
 
     yield make
@@ -280,6 +305,39 @@ def test_a_penalty_follows_the_tokens_of_the_request(make: Make) -> None:
     assert sampler.draw() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
+# -- the end --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_tokens", [1, 7])
+def test_a_stop_token_is_the_last_to_change_anything(make: Make, n_tokens: int) -> None:
+    sampler = make(40, 5, n_tokens=n_tokens)
+    greedy = replace(SamplingOptions.greedy, repetition_penalty=100.0)
+    tokens = list(range(10, 10 + n_tokens))
+    # Each draw takes the next lower id; the third is a stop token.
+    sampler.start(
+        np.arange(1, 41), greedy, stops=[37, 5], tokens=tokens, seen=[1], position=40
+    )
+    assert sampler.draw() == [39, 38, 37 | STOPPED, 0, 0]
+    state = sampler.read_state()
+    # At the last token that was run: its input is in place, its position the next.
+    assert state == State(40 + 3 * n_tokens - 1, 37, 3, 1, 1)
+    held = sampler.bench.read(sampler.tokens, np.uint32).tolist()
+    assert held == ([38] if n_tokens == 1 else [tokens[-1], *tokens[1:]])
+    assert sampler.seen_ids() == {1, 39, 38}
+
+
+@pytest.mark.parametrize("options", [SamplingOptions.greedy, SamplingOptions(seed=2)])
+def test_a_request_that_begins_anew_has_not_ended(
+    make: Make, options: SamplingOptions
+) -> None:
+    sampler = make(40, 2)
+    sampler.start(np.zeros(40), options, stops=range(40))
+    assert sampler.draw()[0] >= STOPPED
+    sampler.start(np.zeros(40), options)
+    assert all(token < STOPPED for token in sampler.draw())
+    assert sampler.read_state().ended == 0
+
+
 # -- against the reference ------------------------------------------------------------
 
 
@@ -399,13 +457,20 @@ def test_agrees_with_the_reference(make: Make, n_vocab: int) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [SamplingOptions(seed=5), SamplingOptions(top_k=0, top_p=0.9, min_p=1e-5, seed=6)],
+    [
+        SamplingOptions(seed=5),
+        SamplingOptions(top_k=0, top_p=0.9, min_p=1e-5, seed=6),
+        SamplingOptions(top_k=3000, top_p=0.99, seed=7),  # more than the list holds
+        SamplingOptions(top_k=0, top_p=1.0, seed=8),
+    ],
 )
+# The nucleus of 0.9 has 10,896 tokens, 925, 67: beyond the list, at its edge, within.
+@pytest.mark.parametrize("scale", [3.0, 4.0, 5.0])
 def test_agrees_over_the_vocabulary_of_gemma(
-    make: Make, options: SamplingOptions
+    make: Make, options: SamplingOptions, scale: float
 ) -> None:
     rng = np.random.default_rng(9)
-    logits = (rng.standard_normal(GEMMA_VOCAB) * 3.0).astype(np.float32)
+    logits = (rng.standard_normal(GEMMA_VOCAB) * scale).astype(np.float32)
     sampler = make(GEMMA_VOCAB, 1)
     sampler.start(logits, options)
     got = sampler.draw()[0]
@@ -414,6 +479,21 @@ def test_agrees_over_the_vocabulary_of_gemma(
     assert got == expected or explains(values, options, 0, got, expected, {})
     n_expected = len(sampling.candidates(values, options))
     assert abs(sampler.read_state().n_candidates - n_expected) <= n_expected // 1000
+
+
+def test_finds_what_lies_close_together(make: Make) -> None:
+    # All that counts is in a chunk or two, most chunks hold nothing: one maximum bounds
+    # nothing from below.
+    logits = np.full(GEMMA_VOCAB, -np.inf, np.float32)
+    logits[1000:1200] = np.linspace(0, 4, 200)
+    values = logits.tolist()
+    sampler = make(GEMMA_VOCAB, 1)
+    for options in (SamplingOptions(seed=1), SamplingOptions(top_k=0, top_p=0.8)):
+        sampler.start(logits, options)
+        got = sampler.draw()[0]
+        n_expected = len(sampling.candidates(values, options))
+        assert sampler.read_state().n_candidates == n_expected
+        assert got == sampling.choose(values, options, 0)
 
 
 def test_survives_a_vocabulary_of_equal_logits(make: Make) -> None:
@@ -455,7 +535,7 @@ def test_frequencies_follow_the_probabilities(
 ) -> None:
     logits = gpu.random_input(4, 12, scale=1.0)
     kept = sampling.candidates(logits.tolist(), options)
-    sampler = make(12, 250)
+    sampler = make(12, 250, n_submits=40)
     sampler.start(logits, options)
     tokens = [token for _ in range(40) for token in sampler.draw()]
     counts = np.bincount(tokens, minlength=12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +216,15 @@ def choose(page: Page, name: str, content: bytes = b"GGUF") -> None:
         "#file",
         [{"name": name, "mimeType": "application/octet-stream", "buffer": content}],
     )
+
+
+def choose_large(page: Page, name: str) -> None:
+    """Choose a file of that name that is large and has nothing in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        with path.open("wb") as file:
+            file.truncate(1_200_000_000)
+        page.set_input_files("#file", path)
 
 
 def say(page: Page, text: str, *, wait: bool = True, timeout: float = 5000) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import Callable
+from array import array
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import stage
@@ -16,8 +17,15 @@ from pyodide_app import errors
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gpu import webgpu_js
 from pyodide_app.gpu.webgpu_js import WebGPUDevice
+from pyodide_app.graph import tuning
+from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.kernels import Variant
+from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View, whole
+from pyodide_app.graph.recorder import STATE_BYTES
+from pyodide_app.graph.tensors import Tensor
+from pyodide_app.sampling import SamplingOptions, pack_state
+from tests.web.folded_plan import FoldedPlan
 from tests.web.norm_plan import NormPlan
 
 CHUNK = 4 << 20
@@ -26,6 +34,10 @@ outputs: dict[str, str] = {}
 
 async def case_a_plan_computes(device: WebGPUDevice) -> None:
     outputs["norm plan"] = (await NormPlan().run(device)).hex()
+
+
+async def case_products_compute_their_input(device: WebGPUDevice) -> None:
+    outputs["folded plan"] = (await FoldedPlan(device).run()).hex()
 
 
 async def case_a_submit_and_a_read_give_what_run_gives(device: WebGPUDevice) -> None:
@@ -53,6 +65,34 @@ async def case_decoding_creates_nothing(device: WebGPUDevice) -> None:
         "bytes_uploaded": 40 * 16,
         "bytes_read": 40 * view.size,
     }, changes
+
+
+async def case_several_steps_are_one_call(device: WebGPUDevice) -> None:
+    draws = await Draws.make(device)
+    for n in (1, 5, 16):
+        assert await draws.run(n) == draws.expected(n)
+        before = device.counters
+        assert await draws.run(n) == draws.expected(n)
+        after = device.counters
+        changes = {name: after[name] - before[name] for name in after}
+        assert changes == {
+            "objects": 0,
+            "submits": 1,
+            "dispatches": 2 * n,
+            "host_calls": 1 + 2,  # and the writes that begin anew
+            "bytes_uploaded": 64 + 8,
+            "bytes_read": 4 * n,
+        }, changes
+
+
+async def case_a_second_batch_is_queued_behind_the_first(device: WebGPUDevice) -> None:
+    draws = await Draws.make(device)
+    draws.restart()
+    before = device.counters["submits"]
+    first, second = draws.submit(0, 3), draws.submit(3, 2)
+    assert device.counters["submits"] == before + 2, "the second waits for the first"
+    assert Draws.ids(await second) == draws.expected(5)[3:]
+    assert Draws.ids(await first) == draws.expected(3)
 
 
 async def case_writes_keep_their_order_and_bytes(device: WebGPUDevice) -> None:
@@ -295,6 +335,19 @@ async def case_a_lost_device_ends_what_waits(device: WebGPUDevice) -> None:
     await refuses_everything(device, prepared, view)
 
 
+async def case_a_lost_device_fails_each_batch_when_it_is_awaited(
+    device: WebGPUDevice,
+) -> None:
+    prepared, view = await prepare(device, NormPlan())
+    batches = [device.run(prepared, view) for _ in range(2)]
+    stage.loseDevice(device._gpu)
+    batches.append(device.run(prepared, view))
+    await asyncio.sleep(0.05)  # an unhandled rejection would end Node
+    ends = [await asyncio.gather(b, return_exceptions=True) for b in batches]
+    assert isinstance(ends[2][0], errors.DeviceLostError), ends
+    assert all(isinstance(e[0], bytes | errors.DeviceLostError) for e in ends), ends
+
+
 async def case_a_closed_device_refuses_calls(device: WebGPUDevice) -> None:
     told = list[str]()
     device.on_lost = told.append
@@ -368,6 +421,58 @@ async def case_a_step_is_fast(device: WebGPUDevice) -> None:
 # What the cases share
 
 
+class Draws:
+    """A step that samples alone: each takes the next lower id of a vocabulary."""
+
+    n_vocab = 50
+
+    def __init__(self, device: WebGPUDevice) -> None:
+        self.device = device
+        self.logits = Buffer("logits", 4 * self.n_vocab)
+        self.state = Buffer("state", STATE_BYTES)
+        self.tokens = Buffer("tokens", 4)
+        self.seen = Buffer("seen", 8)
+        self.zeros = Buffer("zeros", 8)
+        self.sampled = Buffer("sampled", 4 * self.n_vocab)
+
+    @classmethod
+    async def make(cls, device: WebGPUDevice) -> Draws:
+        """Prepare it."""
+        draws = cls(device)
+        device.write(draws.logits, 0, array("f", range(1, 51)).tobytes())
+        ops = Ops("draws", tuning.SOFTWARE, Arena(), draws.state, 1)
+        masks = [Tensor((2,), whole(b)) for b in (draws.zeros, draws.seen)]
+        ordered = ops.sample_keys(Tensor((1, cls.n_vocab), whole(draws.logits)), *masks)
+        sampled = Tensor((cls.n_vocab,), whole(draws.sampled))
+        ops.sample(ordered, Tensor((1,), whole(draws.tokens)), *masks, sampled)
+        draws.prepared = await device.prepare(ops.finish()[0])
+        return draws
+
+    def restart(self) -> None:
+        """Begin a request: what was taken before counts little from then on."""
+        options = SamplingOptions(temperature=0.0, repetition_penalty=100.0)
+        self.device.write(self.state, 0, pack_state(0, options))
+        self.device.write(self.seen, 0, bytes(8))
+
+    def submit(self, begin: int, n: int) -> Awaitable[bytes]:
+        """Queue n draws."""
+        return self.device.run(self.prepared, View(self.sampled, 4 * begin, 4 * n), n)
+
+    async def run(self, n: int) -> list[int]:
+        """Begin anew and return n draws."""
+        self.restart()
+        return self.ids(await self.submit(0, n))
+
+    @staticmethod
+    def ids(data: bytes) -> list[int]:
+        """Return the tokens of a read-back."""
+        return array("I", data).tolist()
+
+    def expected(self, n: int) -> list[int]:
+        """Return the first n draws."""
+        return list(range(self.n_vocab - 1, self.n_vocab - 1 - n, -1))
+
+
 async def prepare(device: WebGPUDevice, norm: NormPlan) -> tuple[Any, View]:
     """Return a prepared plan whose inputs are there, and its output."""
     norm.write(device)
@@ -397,8 +502,12 @@ async def refuses_everything(device: WebGPUDevice, prepared: Any, view: View) ->
             assert error.remedy == "Load the model again."
         else:
             raise AssertionError("a lost device took a call")
+
+    async def run() -> bytes:  # which may refuse before there is anything to await
+        return await device.run(prepared, view)
+
     for awaitable in (
-        device.run(prepared, view),
+        run(),
         device.read(view),
         device.settle(),
         device.prepare(prepared.plan),

@@ -7,10 +7,13 @@ const ERRORS = {
   'damaged.gguf': ['FileFormatError', 'damaged.gguf is truncated', '1,024 bytes', '1,203,482,112 bytes, as its header says', 'Download the file again.'],
   'llama.gguf': ['UnsupportedArchitectureError', 'llama.gguf is a model of another family', 'architecture llama', 'architecture gemma4', 'Choose a Gemma 4 model.'],
   'huge.gguf': ['DeviceLimitError', 'The model does not fit', '18.2 GB', 'at most 8.0 GB', 'Choose a smaller model.'],
+  'crowded.gguf': ['DeviceLimitError', 'The model does not fit', '18.2 GB', 'at most 8.0 GB', 'Use a context of 4,096 tokens or fewer.'],
   'lost': ['DeviceLostError', 'The graphics device was lost', 'reason unknown', '', 'Load the model again.'],
   'full': ['ContextFullError', 'The conversation no longer fits', '4,210 tokens', 'at most 4,096', 'Start a new chat.'],
   'refuse': ['RequestError', 'The message cannot be served', '', '', 'Write it in another way.'],
 };
+/** What files recommend. */
+const SAMPLING = { 'warm.gguf': { temperature: 0.65, top_k: 20 } };
 const MARKDOWN = `A **facet** is one flat face of a cut stone. Three cuts, compared:
 
 | Cut | Facets | Best for |
@@ -42,11 +45,15 @@ const HOSTILE = `<img src="https://evil.example/a.png" onerror="window.pwned=1">
 
 const stopped = new Set();
 const loads = new Set();
+let predicted = {}; // once the adapter was measured
+let held = false; // whether a model is loaded
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 self.onmessage = ({ data }) => {
   if (data.kind === 'stop') stop(data.id);
   if (data.kind === 'load') load(data);
+  if (data.kind === 'verify') verify(data);
+  if (data.kind === 'preflight') preflight(data);
   if (data.kind === 'generate') generate(data);
 };
 self.postMessage({ id: 0, kind: 'progress', stage: 'runtime', done: 1, total: 1, text: 'ready' });
@@ -60,20 +67,28 @@ function stop(id) {
 async function load({ id, files, urls, options }) {
   const name = files ? files[0].name : urls[0].split('/').at(-1);
   loads.add(id);
+  if (options.measured?.['a fake']) predicted = { predicted: 50 };
   const total = 3_203_482_112;
   const show = (done, stage = 'weights', text = 'Reading the weights') =>
     self.postMessage({ id, kind: 'progress', stage, done, total, text });
+  self.postMessage({ id, kind: 'progress', stage: 'tokenizer', done: 0, total: 1, text: 'Preparing the tokenizer', fit: fit(options) });
   show(0);
-  if (ERRORS[name]) return fail(id, name);
+  if (isRefused(name, options)) return fail(id, name, name === 'crowded.gguf' ? 4096 : 0);
   if (name === 'crash.gguf') return setTimeout(() => { throw new Error('out of bounds'); });
-  await pause(250);
+  await pause(name === 'slow.gguf' ? 600 : 250); // a speed is told after 200
   if (stopped.has(id)) return null;
+  if (name.startsWith('tight') && held) {
+    held = false;
+    show(0, 'room', 'Making room');
+  }
   show(1_203_482_112);
-  if (name === 'slow.gguf') return null;
+  if (name === 'tight-huge.gguf') return fail(id, 'huge.gguf');
+  if (['slow.gguf', 'tight.gguf'].includes(name)) return null;
   if (name === 'soon.gguf') await pause(1500);
   if (stopped.has(id)) return null;
   loads.delete(id);
-  self.postMessage({ id, kind: 'done', info: {
+  held = true;
+  self.postMessage({ id, kind: 'done', sampling: SAMPLING[name] ?? {}, info: {
     name: urls ? 'A small demo' : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
     weight_bytes: total, kv_bytes: 314_000_000, kv: 'f16', n_ctx: options.n_ctx ?? 8192,
     n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
@@ -82,12 +97,60 @@ async function load({ id, files, urls, options }) {
   return null;
 }
 
-async function generate({ id, messages, think, sampling, max_tokens }) {
+/** One has no room for more than 4,096 tokens. */
+function isRefused(name, { n_ctx = 8192 }) {
+  return name in ERRORS && (name !== 'crowded.gguf' || n_ctx > 4096);
+}
+
+function fit({ n_ctx = 8192 }) {
+  return {
+    mode: 'host-embeddings', n_ctx, kv: 'f16', total_bytes: 3_300_000_000, weight_bytes: 2_970_000_000,
+    host_bytes: 2_310_000_000, kv_bytes: n_ctx * 20_000, table_bytes: 9_000_000, scratch_bytes: 60_000_000,
+    n_dispatches: 300, step_bytes: 2_900_000_000,
+  };
+}
+
+async function preflight({ id, files, options }) {
+  const name = files?.[0].name;
+  loads.add(id);
+  self.postMessage({ id, kind: 'progress', stage: 'measure', done: 0, total: 1, text: 'Measuring this device' });
+  await pause(100);
+  if (stopped.has(id) || name === 'slow.gguf') return;
+  if (isRefused(name, options)) return fail(id, name, name === 'crowded.gguf' ? 4096 : 0);
+  loads.delete(id);
+  self.postMessage({ id, kind: 'done', preflight: {
+    name: 'Gemma 4 E4B', n_bytes: 5_300_000_000, n_ctx_train: 65_536, adapter: 'a fake', fit: fit(options),
+    prediction: { tokens_per_second: 60, memory_seconds: 0.01, dispatch_seconds: 0.001, load_seconds: files ? 12.3 : null },
+    measured: { copy_bytes_per_second: 3e11, dispatch_seconds: 5e-6, submit_seconds: 2e-4 },
+  } });
+}
+
+/** The last digit of the name says how it goes: 0 is intact, 1 damaged, 2 takes long. */
+async function verify({ id, files, name }) {
+  const blob = files[0].name;
+  const total = 3_203_482_112;
+  loads.add(id);
+  self.postMessage({ id, kind: 'progress', stage: 'verify', done: total / 4, total, text: 'Computing the SHA-256' });
+  await pause(100);
+  if (blob.endsWith('2') || stopped.has(id)) return;
+  loads.delete(id);
+  if (blob.endsWith('0')) return self.postMessage({ id, kind: 'done', n_bytes: total });
+  self.postMessage({
+    id, kind: 'error', type: 'FileFormatError', what: `the blob ${blob} is damaged`,
+    found: 'SHA-256 0123', expected: `SHA-256 ${blob.slice(7)}`, remedy: `Delete this file: ${name}`,
+  });
+}
+
+async function generate({ id, messages, think, sampling, stop: stops, max_tokens }) {
   const prompt = messages.at(-1).content;
   const token = (channel, text) => self.postMessage({ id, kind: 'token', channel, text });
   await pause(60);
   if (ERRORS[prompt]) return fail(id, prompt);
   let n = 0;
+  for (const done of prompt === 'long' ? [0, 512, 1024] : []) {
+    self.postMessage({ id, kind: 'progress', stage: 'prompt', done, total: 2048, text: 'Reading the message' });
+    await pause(400);
+  }
   if (prompt === 'wait') await pause(60_000);
   if (prompt.startsWith('endless')) {
     while (!stopped.has(id)) {
@@ -98,24 +161,28 @@ async function generate({ id, messages, think, sampling, max_tokens }) {
     return done(id, 'stopped', n);
   }
   if (think) for (const word of 'They ask about cutting. I should compare the cuts.'.split(/(?<= )/)) token('thinking', word);
-  const echo = JSON.stringify({ messages, think, sampling, max_tokens });
+  const echo = JSON.stringify({ messages, think, sampling, stop: stops, max_tokens });
   const text = { markdown: MARKDOWN, hostile: HOSTILE, echo }[prompt] ?? 'A short reply.';
   for (const piece of text.match(/[^]{1,9}/g)) {
     token('content', piece);
     n += 1;
   }
+  // An engine that ended early says no more than this.
+  if (prompt === 'bare') return self.postMessage({ id, kind: 'done', reason: 'stopped' });
   return done(id, prompt === 'cut' ? 'length' : 'stop', n);
 }
 
 function done(id, reason, n) {
   self.postMessage({
-    id, kind: 'done', reason, n_prompt: 12, n_generated: n, prefill_seconds: 0.06,
-    decode_seconds: (n - 1) / 42, ids: Array(n).fill(7),
+    id, kind: 'done', reason, n_prompt: 1234, n_reused: 1200, n_generated: n, prefill_seconds: 0.5,
+    decode_seconds: (n - 1) / 42, n_dispatches: 283, weight_bytes: 2_900_000_000, kv_bytes_read: 31_000_000,
+    bytes_per_second: 42 * 2_931_000_000, ids: Array(n).fill(7), ...predicted,
   });
 }
 
-function fail(id, key) {
+function fail(id, key, n_ctx = 0) {
   loads.delete(id);
   const [type, what, found, expected, remedy] = ERRORS[key];
-  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy });
+  if (type === 'DeviceLostError') held = false;
+  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy, kept: held, n_ctx });
 }

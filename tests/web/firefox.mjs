@@ -51,12 +51,30 @@ async function chat(page) {
   const done = await page.evaluate(() =>
     window.messages.find(({ kind, ids }) => kind === 'done' && ids));
   const reply = await page.$eval('.reply .prose:not(.thoughts)', (node) => node.textContent);
-  return { version: await browser.version(), problem, done, reply, requests, complaints };
+  const answers = await page.evaluate(timeAnswers);
+  const version = await browser.version();
+  return { version, problem, done, reply, answers, requests, complaints };
 }
 
 async function choose(page, path) {
   const input = await page.$('#file');
   await input.uploadFile(path);
+}
+
+/** Runs in the page: milliseconds of read-backs of an idle device, by the page's code. */
+async function timeAnswers() {
+  const { openDevice, createBuffer, closeDevice } = await import('/gpu.js');
+  const { run } = await import('/replay.js');
+  const gpu = await openDevice([]);
+  const buffer = createBuffer(gpu, 'idle', 256);
+  const times = [];
+  for (let i = 0; i < 9; i += 1) {
+    const start = performance.now();
+    await run(gpu, null, 0, buffer, 0, 4);
+    times.push(performance.now() - start);
+  }
+  closeDevice(gpu);
+  return times;
 }
 
 /** Runs in the page before its own scripts: sets the settings, keeps what workers say. */

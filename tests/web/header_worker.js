@@ -1,6 +1,7 @@
 /**
- * Stands in for worker.js: reads a chosen file's header and makes its tokenizer, as a
- * load does, and reports how long that took and how large the WebAssembly heap became.
+ * Stands in for worker.js: whatever it is asked, it reads the chosen file's header and
+ * makes its tokenizer, as a load does, and reports how long that took and how large the
+ * WebAssembly heap became.
  */
 
 const CODE = `
@@ -14,7 +15,8 @@ async def read(blob):
     file = await read_gguf([BlobSource(blob)])
     tokenizer = Tokenizer.from_metadata(file.metadata)
     n_ids = len(tokenizer.encode("A facet is one flat face of a cut stone."))
-    return [tokenizer.n_vocab, n_ids, perf_counter() - start]
+    seconds = perf_counter() - start
+    return [tokenizer.n_vocab, len(file.tensors), n_ids, seconds]
 
 read
 `;
@@ -22,9 +24,10 @@ read
 const booted = boot();
 self.onmessage = async ({ data }) => {
   const { pyodide, read } = await booted;
-  const [n_vocab, n_ids, seconds] = (await read(data.files[0])).toJs();
+  const [n_vocab, n_tensors, n_ids, seconds] = (await read(data.files[0])).toJs();
   const heap = pyodide._module.HEAPU8.length;
-  self.postMessage({ id: data.id, kind: 'done', info: { n_vocab, n_ids, seconds, heap } });
+  const info = { n_vocab, n_tensors, n_ids, seconds, heap };
+  self.postMessage({ id: data.id, kind: 'done', info });
 };
 
 async function boot() {

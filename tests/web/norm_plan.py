@@ -101,7 +101,7 @@ def norm(
         Variant("rms_norm", overrides=(("WG", 32), ("HAS_WEIGHT", int(bool(weight))))),
         (x, bound, y),
         kernels.load("rms_norm").pack(
-            {"dim": dim, "row_begin": 0, "eps": EPS, "scale": scale}
+            {"dim": dim, "eps": EPS, "scale": scale}
         ),
         (1, 1, 1),
         "test",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import choose, say, use_model
+from tests.web.conftest import choose, choose_large, say, use_model
 
 CHECKS = Path(__file__).with_name("accessibility_checks.js").read_text()
 GOOD = {"parameters": "25.8B", "quantization": "Q4_K_M", "size": 18_000_000_000}
@@ -45,6 +45,7 @@ def talked(page: Page) -> None:
     say(page, "markdown")
     page.locator(".thinking summary").click()
     say(page, "cut")
+    page.get_by_role("button", name="Details").last.click()
 
 
 def failed(page: Page) -> None:
@@ -60,7 +61,7 @@ def refused(page: Page) -> None:
 def adjusting(page: Page) -> None:
     loaded(page)
     page.get_by_role("button", name="Settings").click()
-    page.get_by_label("Context").select_option("16384")
+    page.locator("#n_ctx").select_option("16384")
 
 
 def reading_about_the_model(page: Page) -> None:
@@ -91,6 +92,16 @@ def adjusting_the_demo(page: Page) -> None:
     page.get_by_role("button", name="Settings").click()
 
 
+def considering(page: Page) -> None:
+    choose_large(page, "gemma-4.gguf")
+    expect(page.locator("#fit .card")).to_be_visible()
+
+
+def measuring(page: Page) -> None:
+    choose_large(page, "slow.gguf")
+    expect(page.locator("#fit-stage")).to_have_text("Measuring this device")
+
+
 def listing_models(page: Page) -> None:
     page.route("**/ollama/models.json", lambda route: route.fulfill(json=STORE))
     page.reload()
@@ -111,6 +122,8 @@ STATES = [
     reading_the_card,
     adjusting_the_demo,
     listing_models,
+    considering,
+    measuring,
 ]
 
 

@@ -69,6 +69,17 @@ def test_says_what_it_is(demo):
     expect(panel).to_contain_text("trained from scratch")
 
 
+# Of a phone's width the page has 30 pixels more: phones have no scroll bars.
+@pytest.mark.parametrize("size", [(1280, 800), (420, 844)], ids=["desktop", "phone"])
+def test_every_door_is_seen_at_once(demo, page, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page = demo("demo.gguf")
+    expect_state(page, "ready")
+    for door in (".choose", "#ollama-title", "#downloads-title"):
+        expect(page.locator(door)).to_be_in_viewport(ratio=1)
+    expect(examples(page).first).to_be_in_viewport(ratio=1)
+
+
 def test_card_is_typeset_and_fits_a_phone(demo):
     page = demo("demo.gguf")
     page.set_viewport_size({"width": 320, "height": 640})
@@ -149,6 +160,7 @@ def test_file_replaces_it_when_loaded_and_brings_its_own_settings(demo):
     panel.get_by_label("Top-k").fill("7")
     page.keyboard.press("Escape")
     sampling = {"temperature": 0, "top_k": 7, "top_p": 0.95, "min_p": 0}
+    sampling |= {"repetition_penalty": 1}
     assert sent(page)["sampling"] == sampling
     choose(page, "gemma-4.gguf")
     expect_state(page, "ready")

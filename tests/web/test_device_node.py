@@ -17,7 +17,7 @@ import pytest
 
 from tests.compare import tolerance
 from tests.gpu import device as native_device
-from tests.web import norm_plan
+from tests.web import folded_plan, norm_plan
 from tools import environment
 
 HERE = Path(__file__).parent
@@ -72,6 +72,24 @@ def results() -> dict[str, Any]:
 def test_device(name: str) -> None:
     problem = results()["cases"][name]
     assert not problem, problem
+
+
+def test_products_compute_their_input_as_natively() -> None:
+    browser = np.frombuffer(bytes.fromhex(results()["outputs"]["folded plan"]), "<f4")
+    plan = folded_plan.FoldedPlan(native_device())
+    native = np.frombuffer(asyncio.run(plan.run()), "<f4")
+    assert native.size == folded_plan.DIM + 9 + 4 + 1 + 7 + 5
+    # The kernels' own tests hold the native side to the oracle. Each side errs within
+    # rtol of the sizes of the terms of its sums: under 4 times the largest result, for
+    # these inputs, and under 50 times where the gated unit multiplies two sums.
+    is_gated = np.zeros(native.size, bool)
+    is_gated[folded_plan.DIM + 14 : -5] = True
+    for which, kernel, most in (
+        (~is_gated, "matvec_many", 4),
+        (is_gated, "matvec_geglu", 50),
+    ):
+        bound = 2 * most * tolerance(kernel)[0] * np.abs(native[which]).max()
+        assert np.abs(browser[which] - native[which]).max() <= bound
 
 
 def test_dawn_gives_what_the_native_device_gives() -> None:

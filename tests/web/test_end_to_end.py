@@ -19,6 +19,7 @@ from playwright.sync_api import Page, expect
 from pyodide_app.engine import Engine, Finished
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph.plan import Plan
+from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions
 from tests.gpu import device
 from tests.web.conftest import (
@@ -70,7 +71,7 @@ def native(name: str) -> Native:
 async def _native(path: Path) -> Native:
     source, plans, gpu = FileSource(path), [], device()
     with unittest.mock.patch.object(gpu, "prepare", keeping(gpu.prepare, plans)):
-        engine = await Engine.load([source], gpu, n_ctx=SETTINGS["n_ctx"])
+        engine = await Engine.load([source], gpu, LoadOptions(SETTINGS["n_ctx"]))
         text, ids = await answer(engine)
     engine.close()
     source.close()

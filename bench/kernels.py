@@ -1,0 +1,298 @@
+"""Time each kernel of a decode step on its own, at a released model's real shapes.
+
+    python -m bench.kernels [MODEL ...] [--type Q4_K_M,Q8_0,Q4_0] [--context 4096]
+                            [--prompt N] [--plot kernels.svg] [--json FILE]
+
+MODEL is `e2b`, `e4b`, `12b`, `26b-a4b` or `31b`, cut to a layer of each kind; its data
+are zeros. Every distinct dispatch of the step (of a prompt of N tokens with `--prompt`)
+is replayed alone, on so many copies of its buffers that no cache holds them, and
+compared with a copy of 16-byte words in the same run: GB/s count the matrices, keys and
+values that the kernel reads. The adapter's own timestamps tell the time where it has
+them, else the wall clock. `--plot` needs matplotlib: the extra `bench` has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+from bench import cost, record
+from bench.timestamps import Stopwatch, open_timed
+from pyodide_app import loader, step
+from pyodide_app.gpu.device import Device, Prepared
+from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
+from pyodide_app.graph import tuning
+from pyodide_app.graph.ops import Ops
+from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View
+from pyodide_app.kv_cache import KV_BYTES
+from pyodide_app.layout import Layout
+from pyodide_app.measure import Measured, measure
+from pyodide_app.models.gemma4_config import Config
+from pyodide_app.preflight import LoadOptions
+from pyodide_app.sampling import SamplingOptions, pack_state
+from tests import realshape
+
+WORKING_SET = 256 << 20  # bytes that one round of replays touches, on a GPU
+IN_SOFTWARE = 16 << 20  # there, arithmetic takes longer than memory
+SHORTEST = 0.03  # seconds of one timed run
+ROUNDS = 5  # of which the fastest counts
+N_VOCAB = 32768  # rows of the cut model's embeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How one distinct dispatch does."""
+
+    model: str
+    file_type: str
+    kernel: str  # with its formats
+    tensor: str
+    count: int  # such dispatches in the cut model's step
+    seconds: float
+    n_bytes: int  # of matrices, keys and values
+    copy_share: float  # of the bandwidth of a copy
+
+    @property
+    def gb_per_second(self) -> float:
+        """Return how fast it reads."""
+        return self.n_bytes / self.seconds / 1e9
+
+
+async def time_model(
+    device: NativeDevice,
+    watch: Stopwatch | None,
+    model: str,
+    file_type: str,
+    n_keys: int,
+    n_tokens: int,
+) -> tuple[list[Timing], Measured]:
+    """Time the distinct dispatches of a pass over `n_tokens` tokens."""
+    header = realshape.plan(model, file_type, layers=2, n_vocab=N_VOCAB)
+    checked = await loader.check(
+        [realshape.HoleSource(header)],
+        device.info,
+        LoadOptions(n_ctx=n_keys + n_tokens),
+    )
+    layout, config = checked.layout, checked.config
+    measured = await measure(device, tuning.choose(device.info.is_software))
+    plan = _record(layout, n_tokens)
+    state = layout.step.state
+    owner = cost.owners(layout)
+    counts = Counter(_identity(dispatch) for dispatch in plan.dispatches)
+    timings = []
+    for dispatch in {_identity(d): d for d in plan.dispatches}.values():
+        n_bytes = cost.matrix_bytes(config, owner, dispatch)
+        n_bytes += _kv_bytes(config, layout, dispatch, n_keys)
+        seconds = await _time(device, watch, dispatch, state, n_keys)
+        timings.append(
+            Timing(
+                model,
+                file_type,
+                kernel_name(dispatch),
+                dispatch.label,
+                counts[_identity(dispatch)],
+                seconds,
+                n_bytes,
+                n_bytes / seconds / measured.copy_bytes_per_second,
+            )
+        )
+    return timings, measured
+
+
+def _record(layout: Layout, n_tokens: int) -> Plan:
+    state = layout.step.state
+    ops = Ops("bench", layout.tuning, layout.arena, state, n_tokens)
+    step.record(ops, layout.model, layout.step, sample=True)
+    return ops.finish()[0]
+
+
+def kernel_name(dispatch: Dispatch) -> str:
+    """Return the kernel with what fills its include slots, its formats above all."""
+    slots = (value for _, value in dispatch.variant.slots if value != "none")
+    return ":".join([dispatch.variant.kernel, *slots])
+
+
+def _identity(dispatch: Dispatch) -> object:
+    """Return what two dispatches that do the same work share."""
+    sizes = tuple(view.size for view in dispatch.views)
+    return dispatch.variant, dispatch.workgroups, sizes
+
+
+def _kv_bytes(config: Config, layout: Layout, dispatch: Dispatch, n_keys: int) -> int:
+    """Return the keys and values that one token's attention reads."""
+    if dispatch.variant.kernel != "attention_decode":
+        return 0
+    buffers = {view.buffer for view in dispatch.views}
+    for cache in layout.model.caches.values():
+        if cache.k in buffers:
+            seen = min(n_keys, cache.window) if cache.window else n_keys
+            width = cache.n_kv_heads * cache.head_dim
+            return 2 * seen * width * KV_BYTES[cache.kv]
+    return 0
+
+
+async def _time(
+    device: NativeDevice,
+    watch: Stopwatch | None,
+    dispatch: Dispatch,
+    state: Buffer,
+    n_keys: int,
+) -> float:
+    """Return the seconds of one dispatch among many."""
+    touched = sum(view.size for view in dispatch.views)
+    wanted = IN_SOFTWARE if device.info.is_software else WORKING_SET
+    n_copies = max(1, min(64, wanted // touched))
+    copies: list[Dispatch] = []
+    made: list[Buffer] = []
+    for _ in range(n_copies):
+        renamed = {
+            v.buffer: Buffer(v.buffer.label, v.buffer.size) for v in dispatch.views
+        }
+        made += renamed.values()
+        copies.append(_with(dispatch, renamed))
+        if state in renamed:
+            place = pack_state(n_keys, SamplingOptions())
+            device.write(renamed[state], 0, place)
+    try:
+        prepared = await device.prepare(Plan(dispatch.label, tuple(copies)))
+        if watch is not None:
+            assert isinstance(prepared, NativePlan)
+            return _fastest_on(watch, prepared) / n_copies
+        return await _fastest(device, prepared) / n_copies
+    finally:
+        device.release(made)
+
+
+def _with(dispatch: Dispatch, renamed: Mapping[Buffer, Buffer]) -> Dispatch:
+    views = tuple(View(renamed[v.buffer], v.offset, v.size) for v in dispatch.views)
+    return Dispatch(
+        dispatch.variant, views, dispatch.params, dispatch.workgroups, dispatch.label
+    )
+
+
+def _fastest_on(watch: Stopwatch, prepared: NativePlan) -> float:
+    """Return the shortest time of one pass by the adapter's clock."""
+    return max(min(watch.times([prepared.commands] * (ROUNDS + 1))[1:]), 1e-9)
+
+
+async def _fastest(device: Device, prepared: Prepared) -> float:
+    """Return the shortest time of one replay, among so many that waiting is little."""
+
+    async def run(n: int) -> float:
+        begin = perf_counter()
+        for _ in range(n):
+            device.submit(prepared)
+        await device.settle()
+        return perf_counter() - begin
+
+    await run(1)
+    n = 1
+    while await run(n) < SHORTEST:
+        n *= 2
+    idle = min([await run(0) for _ in range(ROUNDS)])
+    best = min([await run(n) for _ in range(ROUNDS)])
+    return max(best - idle, 1e-9) / n
+
+
+def table(timings: Sequence[Timing], measured: Measured) -> str:
+    """Lay the timings out, the longest share of the step first."""
+    total = sum(timing.count * timing.seconds for timing in timings)
+    rows = [("kernel", "tensor", "n", "µs", "share", "MB", "GB/s", "of copy")]
+    for each in sorted(timings, key=lambda t: -t.count * t.seconds):
+        rows.append(
+            (
+                each.kernel,
+                each.tensor,
+                str(each.count),
+                f"{1e6 * each.seconds:.1f}",
+                f"{100 * each.count * each.seconds / total:.1f} %",
+                f"{each.n_bytes / 1e6:.2f}",
+                f"{each.gb_per_second:.2f}" if each.n_bytes else "",
+                f"{100 * each.copy_share:.0f} %" if each.n_bytes else "",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    copied = f"a copy moves {measured.copy_bytes_per_second / 1e9:.2f} GB/s, "
+    launch = f"a dispatch costs {1e6 * measured.dispatch_seconds:.1f} µs"
+    return "\n".join([*lines, copied + launch])
+
+
+def plot(timings: Sequence[Timing], path: Path) -> None:
+    """Draw each kernel's share of a copy's bandwidth."""
+    from matplotlib import pyplot  # main has checked that it is there
+
+    reading = [timing for timing in timings if timing.n_bytes]
+    names = [f"{t.model} {t.file_type} {t.kernel} {t.tensor}" for t in reading]
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.25 * len(names)))
+    axes.barh(names, [100 * timing.copy_share for timing in reading])
+    axes.set_xlabel("share of a copy's bandwidth, %")
+    axes.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+async def run(options: argparse.Namespace) -> list[Timing]:
+    """Time all models and types asked for, and print a table of each."""
+    device, watch = open_timed()
+    clock = "timestamp queries" if watch else "wall clock"
+    print(f"{device.info.name} ({device.info.backend}), {clock}", file=sys.stderr)
+    found = []
+    models = options.models or ["e2b", "26b-a4b"]
+    for model, file_type in itertools.product(models, options.type.split(",")):
+        timings, measured = await time_model(
+            device, watch, model, file_type, options.context, options.prompt
+        )
+        print(f"\n{model} {file_type}, {options.context:,} tokens before")
+        print(table(timings, measured), flush=True)
+        found += timings
+    record.save(
+        options.json,
+        benchmark="kernels",
+        device=await record.device_record(device),
+        clock=clock,
+        n_keys=options.context,
+        n_tokens=options.prompt,
+        timings=[asdict(timing) for timing in found],
+    )
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m bench.kernels",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
+    parser.add_argument("--context", type=int, default=4096, metavar="N")
+    parser.add_argument("--prompt", type=int, default=1, metavar="N")
+    parser.add_argument("--plot", type=Path, metavar="FILE")
+    record.add_option(parser)
+    options = parser.parse_args(arguments)
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install 'lapidary[bench]'")
+    timings = asyncio.run(run(options))
+    if options.plot:
+        plot(timings, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Profile one decode step by timestamp queries: which kernel takes which share.
+
+    python -m bench.profile [MODEL ...] [--type Q4_K_M] [--context 4096] [--layers N]
+
+MODEL is a released size or a GGUF file; its weights are not read, zeros stand for them.
+The whole step runs in its order, each dispatch in a pass of its own between two
+timestamps. The last line sets their sum against the step in one pass by the wall clock:
+what passes of their own cost is in the first, what the queue adds is in the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+from bench import record
+from bench.kernels import N_VOCAB, kernel_name
+from bench.timestamps import Stopwatch, open_timed
+from pyodide_app import loader, step
+from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
+from pyodide_app.graph.ops import Ops
+from pyodide_app.layout import Layout
+from pyodide_app.model_argument import open_model
+from pyodide_app.preflight import LoadOptions
+from pyodide_app.sampling import SamplingOptions, pack_state
+from tests import realshape
+
+ROUNDS = 3  # of which the fastest counts, dispatch by dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the dispatches of one kernel take together."""
+
+    kernel: str  # with its formats
+    n: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A step of one model."""
+
+    model: str
+    n_keys: int
+    rows: tuple[Row, ...]
+    wall_seconds: float  # of the step as the engine runs it
+
+    @property
+    def seconds(self) -> float:
+        """Return the sum over all dispatches."""
+        return sum(row.seconds for row in self.rows)
+
+
+async def profile(
+    device: NativeDevice, watch: Stopwatch, model: str, options: argparse.Namespace
+) -> Profile:
+    """Run a step several times; what it needs is on the device meanwhile."""
+    if model in realshape.MODELS:
+        cut = {} if options.layers is None else {"n_vocab": N_VOCAB}
+        header = realshape.plan(model, options.type, layers=options.layers, **cut)
+        sources = [realshape.HoleSource(header)]
+    else:
+        sources = list((await open_model(model)).sources)
+    n_keys = options.context
+    wanted = LoadOptions(n_ctx=n_keys + 64)
+    layout = (await loader.check(sources, device.info, wanted)).layout
+    ops = Ops("profile", layout.tuning, layout.arena, layout.step.state, 1)
+    step.record(ops, layout.model, layout.step, sample=True)
+    plan = ops.finish()[0]
+    try:
+        prepared = await device.prepare(plan)
+        assert isinstance(prepared, NativePlan)
+        rounds, walls = [], []
+        for _ in range(ROUNDS + 1):
+            _begin_at(device, layout, n_keys)
+            rounds.append(watch.times([[each] for each in prepared.commands]))
+            begin = perf_counter()
+            device.submit(prepared)
+            await device.settle()
+            walls.append(perf_counter() - begin)
+    finally:
+        device.release({v.buffer for d in plan.dispatches for v in d.views})
+    # The first round compiles.
+    best = [min(times) for times in zip(*rounds[1:], strict=True)]
+    names = [kernel_name(dispatch) for dispatch in plan.dispatches]
+    return Profile(model, n_keys, group(names, best), min(walls[1:]))
+
+
+def _begin_at(device: NativeDevice, layout: Layout, n_keys: int) -> None:
+    device.write(layout.step.state, 0, pack_state(n_keys, SamplingOptions()))
+
+
+def group(names: Sequence[str], seconds: Sequence[float]) -> tuple[Row, ...]:
+    """Add up by kernel, the longest first."""
+    sums: dict[str, tuple[int, float]] = {}
+    for name, took in zip(names, seconds, strict=True):
+        n, total = sums.get(name, (0, 0.0))
+        sums[name] = n + 1, total + took
+    rows = [Row(name, n, total) for name, (n, total) in sums.items()]
+    return tuple(sorted(rows, key=lambda row: -row.seconds))
+
+
+def table(found: Profile) -> str:
+    """Lay a profile out."""
+    lines = [f"{'kernel':44}{'n':>5}{'ms':>10}{'share':>9}{'µs each':>10}"]
+    for row in found.rows:
+        share = 100 * row.seconds / max(found.seconds, 1e-12)
+        each = 1e6 * row.seconds / row.n
+        lines.append(
+            f"{row.kernel:44}{row.n:>5}{1e3 * row.seconds:>10.3f}"
+            f"{share:>7.1f} %{each:>10.1f}"
+        )
+    lines.append(
+        f"in all {1e3 * found.seconds:.2f} ms in {sum(r.n for r in found.rows)} "
+        f"dispatches; in one pass {1e3 * found.wall_seconds:.2f} ms by the wall clock"
+    )
+    return "\n".join(lines)
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Profile all models asked for; 1 where the adapter has no timestamps."""
+    device, watch = open_timed(options.adapter)
+    if watch is None:
+        print(f"{device.info.name} has no timestamp queries", file=sys.stderr)
+        return 1
+    found = []
+    for model in options.models or ["e2b", "26b-a4b"]:
+        found.append(await profile(device, watch, model, options))
+        print(f"\n{model} {options.type}, {options.context:,} tokens before")
+        print(table(found[-1]), flush=True)
+    device_record = await record.device_record(device)
+    record.save(
+        options.json,
+        benchmark="profile",
+        device=device_record,
+        profiles=[asdict(each) for each in found],
+    )
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m bench.profile",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
+    parser.add_argument("--context", type=int, default=4096, metavar="N")
+    parser.add_argument(
+        "--layers", type=int, metavar="N", help="of a size, with fewer words as well"
+    )
+    parser.add_argument("--adapter", default="", help="part of the GPU's name")
+    record.add_option(parser)
+    return asyncio.run(run(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

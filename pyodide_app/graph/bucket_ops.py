@@ -1,0 +1,141 @@
+"""Bucket ops: the experts of many tokens, which are sorted by expert first."""
+
+from __future__ import annotations
+
+from pyodide_app.graph.matrix_ops import MatrixOps
+from pyodide_app.graph.tensors import ExpertSlots, Routing, Tensor, Weight
+
+
+class BucketOps(MatrixOps):
+    """Part of `Ops`."""
+
+    def router_top_k(self, logits: Tensor, scale: Weight, top_k: int) -> Routing:
+        """Choose experts: logits [n, n_experts] -> idx and weight [n, top_k]."""
+        n, n_experts = logits.shape
+        idx, weight = Tensor((n, top_k)), Tensor((n, top_k))
+        self._record(
+            "router_top_k",
+            {
+                "logits": logits,
+                "scale": self._vector(scale),
+                "idx": idx,
+                "weight": weight,
+            },
+            {"stride": n_experts},
+            (n, 1, 1),
+            overrides={
+                "WG": min(64, self.tuning.threads),
+                "N_EXPERTS": n_experts,
+                "TOP_K": top_k,
+            },
+        )
+        return Routing(idx, weight)
+
+    def expert_sort(self, routing: Routing, n_experts: int) -> Routing:
+        """Bucket the assignments by expert, stably, and cut the buckets into tiles."""
+        n_slots = routing.idx.shape[0] * routing.idx.shape[1]
+        n_tiles = n_slots // self.tuning.tile_tokens + min(n_experts, n_slots)
+        offsets, token_idx = Tensor((n_experts + 1,)), Tensor((n_slots,))
+        perm, tiles = Tensor((n_slots,)), Tensor((n_tiles, 2))
+        self._record(
+            "expert_sort",
+            {
+                "idx": routing.idx,
+                "offsets": offsets,
+                "token_idx": token_idx,
+                "perm": perm,
+                "tiles": tiles,
+            },
+            {
+                "n_assignments": n_slots,
+                "top_k": routing.idx.shape[1],
+                "n_experts": n_experts,
+                "n_tiles": n_tiles,
+                "tile": self.tuning.tile_tokens,
+            },
+            (1, 1, 1),
+            overrides={"WG": self.tuning.threads, "MAX_EXPERTS": n_experts},
+        )
+        return Routing(routing.idx, routing.weight, offsets, token_idx, perm, tiles)
+
+    def experts(
+        self,
+        x: Tensor,
+        weights: tuple[Weight, ...],
+        routing: Routing,
+        slots: ExpertSlots,
+        *,
+        gather: bool,
+    ) -> Tensor:
+        """Multiply bucket by bucket: [n * top_k, sum of the rows], in sorted order.
+
+        `gather`: x has a row per token; else a row per assignment. Several weights
+        (gate and up apart) write side by side.
+        """
+        n_slots = routing.idx.shape[0] * routing.idx.shape[1]
+        y = Tensor((n_slots, sum(weight.n_rows for weight in weights)))
+        offset = 0
+        for weight in weights:
+            self.expert_matmul(x, weight, routing, slots, y, offset, gather=gather)
+            offset += weight.n_rows
+        return y
+
+    def expert_matmul(
+        self,
+        x: Tensor,
+        weight: Weight,
+        routing: Routing,
+        slots: ExpertSlots,
+        y: Tensor,
+        y_offset: int,
+        *,
+        gather: bool,
+    ) -> None:
+        """Multiply by one weight, into the columns from `y_offset` on."""
+        assert routing.offsets and routing.token_idx and routing.tiles
+        tune = self.tuning
+        for part in weight.parts:
+            self._record(
+                "expert_matmul",
+                {
+                    "x": x,
+                    "weight": self._part(part),
+                    "offsets": routing.offsets,
+                    "token_idx": routing.token_idx,
+                    "tiles": routing.tiles,
+                    "table": Tensor((slots.n_experts,), slots.view),
+                    "y": y,
+                },
+                {
+                    "dim_in": weight.n_cols,
+                    "n_rows": weight.n_rows,
+                    "gather": int(gather),
+                    "slot_begin": part.begin,
+                    "n_slots": part.count,
+                    "y_stride": y.shape[1],
+                    "y_offset": y_offset,
+                },
+                (-(-weight.n_rows // tune.tile_rows), routing.tiles.shape[0], 1),
+                slots={"quant": weight.type.slug, "tile": tune.tile},
+                consts={"TILE_ROWS": tune.tile_rows, "TOKENS": tune.tile_tokens},
+                label=weight.name,
+            )
+
+    def expert_combine(self, y: Tensor, routing: Routing) -> Tensor:
+        """Sum each token's experts in slot order: [n * top_k, dim] -> [n, dim]."""
+        assert routing.perm
+        n, top_k = routing.idx.shape
+        out = Tensor((n, y.shape[1]))
+        self._record(
+            "expert_combine",
+            {
+                "x": y,
+                "perm": routing.perm,
+                "weight": routing.weight,
+                "y": out,
+            },
+            {"dim": y.shape[1], "top_k": top_k},
+            (-(-y.shape[1] // self.tuning.threads), n, 1),
+            overrides={"WG": self.tuning.threads},
+        )
+        return out

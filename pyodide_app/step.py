@@ -1,0 +1,64 @@
+"""A step: one pass over the model, and the buffers that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyodide_app.graph.ops import Ops
+from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.recorder import STATE_BYTES
+from pyodide_app.graph.tensors import Residual, Tensor
+from pyodide_app.models import gemma4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepBuffers:
+    """What a step reads and advances, besides the model."""
+
+    state: Buffer
+    tokens: Buffer  # of the pass; the first is the next token afterwards
+    suppressed: Buffer  # a bit per vocabulary entry
+    seen: Buffer  # likewise
+    stops: Buffer  # likewise
+    sampled: Buffer  # a word per token that a request has sampled
+
+    @property
+    def all(self) -> tuple[Buffer, ...]:
+        """Return all of them."""
+        masks = (self.suppressed, self.seen, self.stops)
+        return (self.state, self.tokens, *masks, self.sampled)
+
+
+def make_buffers(n_vocab: int, chunk: int, n_ctx: int) -> StepBuffers:
+    """Describe the buffers of passes over up to `chunk` tokens."""
+    n_bytes = 4 * -(-n_vocab // 32)
+    return StepBuffers(
+        Buffer("state", STATE_BYTES),
+        Buffer("tokens", 4 * chunk),
+        Buffer("suppressed", n_bytes),
+        Buffer("seen", n_bytes),
+        Buffer("stops", n_bytes),
+        Buffer("sampled", 4 * n_ctx),
+    )
+
+
+def forward(
+    ops: Ops, model: gemma4.Model, buffers: StepBuffers, n_wanted: int
+) -> Residual:
+    """Record the layers over the pass's tokens; returns the last of the stream."""
+    tokens = View(buffers.tokens, 0, 4 * ops.n_tokens)
+    return gemma4.forward(ops, model, Tensor((ops.n_tokens,), tokens), n_wanted)
+
+
+def record(ops: Ops, model: gemma4.Model, buffers: StepBuffers, sample: bool) -> None:
+    """Record a pass; with `sample` it ends in the next token."""
+    x = forward(ops, model, buffers, n_wanted=int(sample))
+    if sample:
+        y = gemma4.logits(ops, model, x)
+        tokens, suppressed, seen, stops, sampled = map(_words, buffers.all[1:])
+        ordered = ops.sample_keys(y, suppressed, seen)
+        ops.sample(ordered, tokens, stops, seen, sampled)
+
+
+def _words(buffer: Buffer) -> Tensor:
+    return Tensor((buffer.size // 4,), whole(buffer))

@@ -1,0 +1,80 @@
+// matvec_geglu - the gated unit of one vector, which may still have to be made.
+//
+//   y[r] = gelu(sum_d gate[r, d] * h[d]) * sum_d up[r, d] * h[d]
+//   with UP_IS_GIVEN the second factor is up[up_begin + r], of a vector
+//
+// shapes     gate, up: [n_rows, dim_in] quant, or up: a vector;  y: [n_rows];
+//            h: [dim_in], by an input (shaders/input/) from x, more and vectors;
+//            total: [dim_in];  all else f32
+// bindings   0 params, 1 x, 2 more, 3 vectors, 4 gate_weight, 5 up_weight, 6 total, 7 y
+// overrides  LANES: threads that share a row, ROWS: rows at a time,
+//            TURNS: how many times a workgroup does that, UP_IS_GIVEN: up is a vector
+// dispatch   n_rows / (ROWS * TURNS) workgroups, folded into y
+// oracle     oracle.ops.matvec_geglu
+// tolerance  rtol=6e-6 atol=1e-7
+// notes      rtol is of 1.13 G |up| + |gelu| U, where G and U are the sums of the absolute
+//            values of gate's and up's terms: 1.13 is gelu's steepest slope, 3.4e-6 the
+//            error of a sum (matvec_many), and 2e-6 that of gelu itself.
+override LANES: u32 = 16u;
+override ROWS: u32 = 4u;
+override TURNS: u32 = 1u;
+override UP_IS_GIVEN: bool = false;
+
+struct Params {
+  dim_in: u32,
+  n_rows: u32,
+  up_begin: u32,
+  branch_norm: u32,
+  layer_scale: u32,
+  norm: u32,
+  eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> more: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> gate_weight: array<u32>;
+@group(0) @binding(5) var<storage, read> up_weight: array<u32>;
+@group(0) @binding(6) var<storage, read_write> total: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;
+
+//#include "input/{input}.wgsl"
+//#include "quant/{gate}.wgsl" as gate
+//#include "common/row_dot.wgsl" as gate
+//#include "quant/{up}.wgsl" as up
+//#include "common/row_dot.wgsl" as up
+//#include "common/lanes_sum.wgsl"
+//#include "common/math.wgsl"
+//#include "common/gelu.wgsl"
+
+@compute @workgroup_size(LANES, ROWS)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) n_groups: vec3<u32>,
+  @builtin(local_invocation_id) thread: vec3<u32>,
+) {
+  let first = group.x + group.y * n_groups.x;
+  make_input(thread.y * LANES + thread.x, first == 0u);
+  let dim_in = params.dim_in;
+  for (var turn = 0u; turn < TURNS; turn++) {
+    let row = (first * TURNS + turn) * ROWS + thread.y;
+    var gate = 0.0;
+    var up = 0.0;
+    if (row < params.n_rows) {
+      gate = gate_row_dot(row * (dim_in / gate_BLOCK_SIZE), 0u, dim_in, thread.x);
+      if (!UP_IS_GIVEN) {
+        up = up_row_dot(row * (dim_in / up_BLOCK_SIZE), 0u, dim_in, thread.x);
+      }
+    }
+    gate = lanes_sum(thread.x, thread.y, gate);
+    if (UP_IS_GIVEN) {
+      up = bitcast<f32>(up_weight[params.up_begin + min(row, params.n_rows - 1u)]);
+    } else {
+      up = lanes_sum(thread.x, thread.y, up);
+    }
+    if (thread.x == 0u && row < params.n_rows) {
+      y[row] = gelu(gate) * up;
+    }
+  }
+}

@@ -1,0 +1,232 @@
+"""The benchmarks' arithmetic and arguments; nothing here is timed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import decode, gpu, kernels, peers, prefill, profile, prompts, record, speed
+from bench.prompts import Model, Prompt
+from bench.speed import BROWSER, OURS, Child, PlayerError, Point, Run
+from pyodide_app.errors import RequestError
+from tests.house.tree import ROOT
+
+DEMO = ROOT / "demo" / "lapidary-demo.gguf"
+GOLDEN = ROOT / "tests" / "golden" / "models" / "dense-q4_k_m.gguf"
+
+
+class Fake:
+    """A player whose runs are given."""
+
+    about: dict[str, str] = {"ran_on": "nothing"}  # noqa: RUF012
+    copy_bytes_per_second = 1e9
+
+    def __init__(self, name: str, host: str, *runs: Run | None) -> None:
+        self.name, self.host, self._runs = name, host, list(runs)
+        self.heard: list[tuple[Prompt, int]] = []
+
+    def play(self, prompt: Prompt, n: int) -> Run:
+        self.heard.append((prompt, n))
+        run = self._runs.pop(0)
+        if run is None:
+            raise PlayerError("it has ended")
+        return run
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+def run(seconds: float, ids: tuple[int, ...] = (7, 8, 9), **more: int) -> Run:
+    return Run(ids, 4, len(ids), 2 * seconds, seconds, **more)
+
+
+def point(**runs: list[Run]) -> Point:
+    names = {name: OURS for name in runs}
+    return Point(4, runs, names, dict.fromkeys(runs, 1000.0))
+
+
+def test_speeds_leave_the_first_token_to_the_prefill():
+    found = run(0.5)
+    assert found.decode_speed == 4.0  # two steps
+    assert found.prefill_speed == 4.0  # four tokens in a second
+    assert run(0.5, ids=(7,)).decode_speed == 0.0
+    assert run(0.0).decode_speed == run(0.0).prefill_speed == 0.0
+
+
+def test_the_best_of_all_runs_counts_for_each():
+    found = point(native=[run(1.0), run(0.5)], other=[run(2.0), run(4.0)])
+    assert found.best("native", "decode") == 4.0
+    assert found.ratio("other", "decode") == 4.0
+    assert found.ratio("native", "prefill") == 1.0
+    alone = Point(4, {"wllama": [run(1.0)]}, {"wllama": BROWSER}, {"wllama": 0.0})
+    assert alone.ratio("wllama", "decode") == 0.0
+
+
+def test_the_floor_is_bytes_by_the_bandwidth_of_a_copy():
+    ours = run(0.5, weight_bytes=400, kv_bytes=100)
+    found = point(native=[ours], other=[run(1.0)])
+    assert found.floor("native", "decode") == 1000 / 500
+    assert found.floor("other", "decode") == 1000 / 500  # the same step
+    assert found.floor("native", "prefill") == 4 * 1000 / 400
+    assert point(native=[run(1.0)]).floor("native", "decode") == 0.0
+
+
+def test_wrong_tokens_show():
+    ours, theirs = run(1.0), run(1.0, ids=(7, 5, 9))
+    found = point(native=[ours], same=[ours], other=[theirs], silent=[run(1.0, ids=())])
+    agreements = [found.agreement(name) for name in found.runs]
+    assert agreements == ["", "3/3", "1/3", ""]
+    rows = {line.split()[0]: line for line in speed.table(found, "decode").splitlines()}
+    assert rows["other"].endswith("× 1.00        1/3")
+
+
+def test_players_take_turns_and_the_first_round_does_not_count():
+    slow, fast = run(9.0), run(1.0)
+    ours = Fake(OURS, OURS, slow, fast, fast)
+    peer = Fake("peer", OURS, slow, fast, None)
+    prompt = Prompt("Hello", "Hello", (1, 2))
+    found, failed = speed.alternate([ours, peer], prompt, 3, repeats=2)
+    assert ours.heard == [(prompt, 3)] * 3
+    assert found.runs == {OURS: [fast, fast]}  # none of an engine that has ended
+    assert failed == {"peer": "it has ended"}
+
+
+SCRIPT = """
+import json, sys
+print("a line of a library's own")
+print(json.dumps({"ran_on": json.loads(sys.argv[1])["where"]}), flush=True)
+print("llama: using device Vulkan0", file=sys.stderr, flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    if not request["ids"]:
+        sys.exit("nothing to read")
+    ids = request["ids"] * request["n"]
+    print(json.dumps({"ids": ids, "n_prompt": 1, "prefill_seconds": 1,
+                      "decode_seconds": 2}), flush=True)
+"""
+
+
+def test_a_child_answers_line_by_line_and_its_last_words_are_kept():
+    child = Child("peer", [sys.executable, "-c", SCRIPT], {"where": "here"}, {})
+    assert child.about["ran_on"] in ("here", "llama: using device Vulkan0")
+    assert child.play(Prompt("", "", (5,)), 3) == Run((5, 5, 5), 1, 3, 1, 2)
+    with pytest.raises(PlayerError, match=r"peer has ended: .*nothing to read"):
+        child.play(Prompt("", "", ()), 3)
+
+
+def test_prompts_have_the_wanted_length():
+    model = Model("demo", (DEMO,))
+    short, long = prompts.make(model, [24, 100])
+    assert len(short.ids) <= 24 < len(short.ids) + 4
+    assert len(long.ids) <= 100 < len(long.ids) + 4
+    assert short.text in short.rendered
+    (least,) = prompts.make(model, [1])
+    assert least.text == prompts.WORDS[0]
+
+
+def test_a_file_without_words_gets_ids():
+    assert list(prompts.plain_ids(3, 11)) == [1, 10, 9]
+    assert all(0 < i < 11 for i in prompts.plain_ids(100, 11))
+
+
+def test_a_size_that_the_disk_cannot_hold_is_refused(tmp_path, monkeypatch):
+    usage = argparse.Namespace(free=1000)
+    monkeypatch.setattr(prompts.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(RequestError, match="no room on the disk for 31b"):
+        prompts.write(tmp_path, "31b", "Q4_K_M", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("benchmark", [decode, prefill])
+def test_arguments_of_the_speed_benchmarks(benchmark, monkeypatch):
+    seen = []
+    monkeypatch.setattr(speed, "run", lambda options, phase: seen.append(options) or 0)
+    option = "--contexts" if benchmark is decode else "--prompts"
+    peers_of = ["--vs", "llama.cpp", "wllama"]
+    assert benchmark.main(["e2b", option, "16,32", *peers_of, "-n", "8"]) == 0
+    assert benchmark.main(["e2b", "--vs-commit", "abc", "--layers", "2"]) == 0
+    first, second = seen
+    assert (first.lengths, first.n, first.vs) == ([16, 32], 8, ["llama.cpp", "wllama"])
+    assert (second.vs_commit, second.layers, second.browser) == (["abc"], 2, False)
+    for wrong in (["e2b", option, "0"], ["e2b", "--vs", "nobody"], []):
+        with pytest.raises(SystemExit):
+            benchmark.main(wrong)
+
+
+def test_decoding_one_token_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        decode.main(["e2b", "-n", "1"])
+    assert "decoding begins with the second token" in capsys.readouterr().err
+
+
+def test_profiles_add_up_by_kernel():
+    rows = profile.group(["a", "b", "a"], [1.0, 5.0, 2.0])
+    assert [(r.kernel, r.n, r.seconds) for r in rows] == [("b", 1, 5.0), ("a", 2, 3.0)]
+    found = profile.Profile("e2b", 16, rows, 9.0)
+    assert found.seconds == 8.0
+    assert "62.5 %" in profile.table(found).splitlines()[1]
+
+
+def test_bandwidth_of_a_kernel():
+    timing = kernels.Timing("e2b", "Q4_K_M", "matvec:q4_k", "w", 2, 0.5, 10**9, 0.25)
+    assert timing.gb_per_second == 2.0
+
+
+def test_the_gpu_run_has_all_parts(tmp_path):
+    file = Path("e2b-Q4_K_M-generated.gguf")
+    parts = [*gpu.before_models(gpu.FULL, "Q4_K_M"), *gpu.of_model(gpu.FULL, file, [])]
+    names = [part.name for part in parts]
+    assert names[:3] == ["cost", "kernels", "kernels of a prompt"]
+    assert names[-2:] == [f"decode {file.stem}", f"prefill {file.stem}"]
+    assert [n for n in names if n.startswith("profile")] == [
+        f"profile {model}" for model in gpu.FULL.models
+    ]
+    assert gpu.QUICK.golden and set(gpu.QUICK.models) <= set(gpu.FULL.models)
+
+
+def test_a_part_that_fails_is_in_the_report(tmp_path, capfd):
+    report = gpu.Report(tmp_path / "found.json", {"quick": True})
+    report.run(gpu.Part("bad", ("-c", "import sys; sys.exit('no such thing')"), False))
+    report.run(gpu.Part("good", ("-c", "print('fine')"), False))
+    found = json.loads(report.path.read_text())
+    assert report.failed == ["bad"]
+    assert found["parts"]["bad"]["output"] == ["no such thing"]
+    assert found["parts"]["good"]["status"] == 0
+    assert {"commit", "date", "load", "wgpu"} <= set(found["environment"])
+
+
+def test_results_of_software_are_named_so():
+    def name(device: str, is_software: bool, quick: bool) -> str:
+        record = {"device": device, "is_software": is_software}
+        return gpu.default_path(record, quick).name
+
+    assert (
+        name("llvmpipe (LLVM 15)", True, True) == "software-llvmpipe-llvm-15-quick.json"
+    )
+    assert name("NVIDIA X", False, False) == "gpu-nvidia-x.json"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(gpu.RESULTS.glob("*.json")), ids=lambda p: p.stem
+)
+def test_recorded_results_say_where_they_are_from(path):
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert {"date", "commit", "load", "wgpu", "python"} <= set(found["environment"])
+    assert {"device", "driver", "is_software"} <= set(found["device"])
+    assert path.name.startswith("software-") == found["device"]["is_software"]
+
+
+def test_peers_are_pinned_and_lie_apart():
+    assert peers.PACKAGE.count("==") == 1
+    assert peers.NPM_PACKAGE.rpartition("@")[2][0].isdigit()
+    assert peers.FOLDER.is_relative_to(ROOT / ".cache")
+
+
+def test_the_oldest_commit_can_be_had():
+    with peers.checkout(record.commit().rstrip("+")) as tree:
+        assert (tree / "pyodide_app" / "engine.py").is_file()
+    assert not tree.exists()

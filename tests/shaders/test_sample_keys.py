@@ -1,0 +1,93 @@
+"""The order of the logits: what the sampler compares, and where it may look for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oracle import ops as oracle
+from pyodide_app import sampling
+from pyodide_app.graph.ops import Ops
+from pyodide_app.graph.tensors import Tensor
+from pyodide_app.sampling import SamplingOptions
+from tests import gpu
+
+INF, NAN = np.inf, np.nan
+# At the edges of a word, of a workgroup and of a chunk, for both sizes of these.
+SIZES = [1, 31, 32, 33, 256, 257, 513, 2048, 4099, 16_384, 16_385, 262_144]
+
+
+def sample_keys(
+    logits: np.ndarray,
+    *,
+    suppressed: Sequence[int] = (),
+    seen: Sequence[int] = (),
+    penalty: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the kernel."""
+    bench = gpu.Bench()
+    options = replace(SamplingOptions.greedy, repetition_penalty=penalty)
+
+    def mask(ids: Sequence[int]) -> Tensor:
+        packed = sampling.pack_ids(ids, len(logits))
+        return bench.tensor(np.frombuffer(packed, np.uint32))
+
+    def record(ops: Ops) -> Sequence[Tensor]:
+        bench.device.write(ops._state.fixed.buffer, 0, sampling.pack_state(0, options))
+        x = bench.tensor(logits[None])
+        return ops.sample_keys(x, mask(suppressed), mask(seen))
+
+    try:
+        keys, maxima = bench.run(record, dtypes=[np.uint32, np.uint32])
+    finally:
+        bench.close()
+    return keys, maxima
+
+
+def chunk_of(n_vocab: int) -> int:
+    """Return how many ids share a maximum: few enough for 256, or 1024, maxima."""
+    chunk = 1
+    while chunk * (256 if n_vocab <= 16_384 else 1024) < n_vocab:
+        chunk *= 2
+    return chunk
+
+
+@pytest.mark.parametrize("n_vocab", SIZES)
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_matches_oracle(n_vocab: int, penalty: float) -> None:
+    rng = np.random.default_rng(n_vocab)
+    logits = (rng.standard_normal(n_vocab) * 10).astype(np.float32)
+    logits[rng.random(n_vocab) < 0.1] = NAN
+    logits[rng.random(n_vocab) < 0.1] = -INF
+    logits[rng.random(n_vocab) < 0.1] = INF
+    suppressed, seen = np.unique(rng.integers(0, n_vocab, (2, 20)), axis=1)
+    got = sample_keys(logits, suppressed=suppressed, seen=seen, penalty=penalty)
+    expected = oracle.sample_keys(
+        logits, suppressed, np.unique(seen), penalty, chunk_of(n_vocab)
+    )
+    # A division may be an ulp off, and a key with it.
+    for a, b in zip(got, expected, strict=True):
+        off = np.abs(a.astype(np.int64) - b)
+        assert off.max() <= (penalty != 1.0)
+
+
+def test_keys_sort_as_the_numbers_do() -> None:
+    numbers = [-INF, -3e38, -1.0, -1e-30, 0.0, 1e-30, 1.0, 3e38]
+    keys, maxima = sample_keys(np.array(numbers, np.float32))
+    assert list(keys) == sorted(set(keys.tolist()))
+    assert maxima.tolist() == keys.tolist()  # a chunk for each
+
+
+def test_what_counts_alike_has_one_key() -> None:
+    keys, _ = sample_keys(
+        np.array([0.0, -0.0, NAN, -INF, INF, 3.4028235e38], np.float32)
+    )
+    assert keys[0] == keys[1] and keys[2] == keys[3] and keys[4] == keys[5]
+
+
+def test_a_suppressed_token_is_below_all() -> None:
+    keys, maxima = sample_keys(np.array([9.0, -INF], np.float32), suppressed=[0])
+    assert keys[0] == 0 < keys[1] and maxima.max() == keys[1]

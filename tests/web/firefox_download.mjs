@@ -1,0 +1,75 @@
+/**
+ * Download a model by its address in a real Firefox, over WebDriver BiDi, break it off,
+ * go on, verify it and load it; print what came of it as JSON.
+ *
+ *   node firefox_download.mjs FIREFOX PAGE ADDRESS
+ *
+ * VK_ICD_FILENAMES in the environment names the Vulkan driver that WebGPU gets.
+ */
+
+import { createRequire } from 'node:module';
+
+// The packages are the page's, not this folder's.
+const { resolve } = createRequire(new URL('../../web/package.json', import.meta.url));
+const { default: puppeteer } = await import(resolve('puppeteer-core'));
+
+const TIMEOUT = 60_000;
+const [executablePath, url, address] = process.argv.slice(2);
+
+const browser = await puppeteer.launch({
+  browser: 'firefox',
+  executablePath,
+  headless: true,
+  extraPrefsFirefox: {
+    'dom.webgpu.enabled': true,
+    'dom.webgpu.workers.enabled': true,
+    'gfx.webgpu.ignore-blocklist': true,
+  },
+});
+try {
+  console.log(JSON.stringify(await download(await browser.newPage())));
+} finally {
+  await browser.close();
+}
+
+async function download(page) {
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.goto(url);
+  await page.waitForSelector('#downloads:not([hidden])', { timeout: TIMEOUT });
+  await page.$eval('#downloads', (details) => { details.open = true; });
+  await page.type('#download-url', address);
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(stored, { timeout: TIMEOUT });
+  await press(page, 'Pause');
+  await state(page, 'partial');
+  await page.reload();
+  await state(page, 'partial');
+  const status = await page.$eval('li.download .download-head', (node) => node.textContent);
+  await press(page, 'Resume');
+  await page.waitForSelector('#model-chip:not([hidden])', { timeout: TIMEOUT });
+  const model = await page.$eval('#model-name', (node) => node.textContent);
+  await page.reload();
+  await state(page, 'complete');
+  await press(page, 'Verify');
+  const isVerified = () => document.querySelector('li.download').textContent.includes('Verified');
+  await page.waitForFunction(isVerified, { timeout: TIMEOUT });
+  return { status, model, complaints };
+}
+
+function state(page, name) {
+  return page.waitForSelector(`li.download[data-state="${name}"]`, { timeout: TIMEOUT });
+}
+
+async function press(page, label) {
+  await page.evaluate((text) => {
+    const buttons = [...document.querySelectorAll('li.download button')];
+    buttons.find((button) => button.textContent.startsWith(text)).click();
+  }, label);
+}
+
+/** Runs in the page: whether some of the file is stored for good. */
+async function stored() {
+  const { listModels } = await import('./storage.js');
+  return (await listModels())[0]?.parts[0].done > 0;
+}

@@ -1,0 +1,353 @@
+/**
+ * Downloads the files of a model into the browser's file system, from where they stopped.
+ *
+ * SHA-256 is computed of what arrives. Its state is stored with the number of bytes, so
+ * that nothing is read again to go on, and so that bytes that go bad on the disk later
+ * do not pass for those that arrived: `verify` reads them all.
+ *
+ * @typedef {import('./storage.js').ModelRecord} ModelRecord
+ * @typedef {import('./storage.js').Part} Part
+ *
+ * An error with `discard` set leaves nothing worth keeping.
+ *
+ * @typedef {object} Tell
+ * @property {(done: number, total: number) => void} bytes
+ * @property {(text: string) => void} note what else goes on, for people
+ */
+
+import './vendor/sha256.umd.min.js';
+import { judge, unreachable } from './answer.js';
+import {
+  doneBytes, fullError, integrityError, openFiles, openPart, saveRecord, totalBytes,
+} from './storage.js';
+
+const { createSHA256 } = globalThis.hashwasm; // a script that knows no modules
+
+const BLOCK = 4 << 20; // bytes of one read
+const SAVE_AFTER = 2000; // milliseconds: what a tab that dies may lose
+const STALL = 30_000; // milliseconds without a byte
+const DELAYS = [1000, 2000, 4000, 8000, 16_000]; // milliseconds before each new try
+const MAX_CHANGES = 2; // of the file on the server while it is being downloaded
+const MAGIC = 'GGUF';
+const MISTYPED = 'If the digest was mistyped, give the address again with the right one: '
+  + 'nothing is fetched twice. Otherwise download it again, or delete it.';
+
+/** The connection broke, or the server asks to come back: worth another try. */
+class Passing extends Error {}
+/** The server has another file now. */
+class Changed extends Error {}
+
+/**
+ * Download what is missing of a model; its record says at any time what is there.
+ *
+ * @param {ModelRecord} record
+ * @param {Tell} tell
+ * @param {AbortSignal} signal
+ * @throws {import('./worker.js').TypedError}
+ */
+export async function download(record, tell, signal) {
+  const job = { record, tell, signal, answered: false };
+  for (let changes = 0; ; changes += 1) {
+    try {
+      await measure(job);
+      for (const part of record.parts) await fetchPart(job, part);
+      return settle(record);
+    } catch (error) {
+      if (!(error instanceof Changed)) throw error;
+      if (changes === MAX_CHANGES) throw unreachable(error.part, 'a file that keeps changing');
+      tell.note('The file on the server has changed: starting anew');
+      await reset(record);
+    }
+  }
+}
+
+/**
+ * End a download of which all has arrived: hold it to what it should be.
+ *
+ * @throws {import('./worker.js').TypedError}
+ */
+export async function settle(record) {
+  const bad = record.parts.find(({ expected, sha256 }) => expected && expected !== sha256);
+  record.fault = bad ? fault('wrong', bad, bad.sha256, bad.expected) : null;
+  record.complete = !bad;
+  await saveRecord(record);
+  if (bad) throw integrityError(bad.name, bad.sha256, bad.expected, MISTYPED);
+}
+
+/** Forget what is there; the files themselves are written over. */
+export async function reset(record) {
+  for (const part of record.parts) {
+    Object.assign(part, { size: null, done: 0, hash: null, sha256: null });
+  }
+  Object.assign(record, { complete: false, fault: null });
+  await saveRecord(record);
+}
+
+/**
+ * Read a whole model again, and hold it to what arrived.
+ *
+ * @param {ModelRecord} record
+ * @param {Tell} tell
+ * @param {AbortSignal} signal
+ * @throws {import('./worker.js').TypedError}
+ */
+export async function verify(record, tell, signal) {
+  const files = await openFiles(record);
+  const total = totalBytes(record);
+  let done = 0;
+  for (const [i, file] of files.entries()) {
+    const part = record.parts[i];
+    const found = await digest(file, (n) => tell.bytes(done += n, total), signal);
+    if (found === part.sha256) continue;
+    record.fault = fault('damaged', part, found, part.sha256);
+    await saveRecord(record);
+    throw integrityError(part.name, found, part.sha256);
+  }
+  return settle(record);
+}
+
+function fault(kind, { name }, found, expected) {
+  return { kind, name, found, expected };
+}
+
+async function digest(file, onBytes, signal) {
+  const hasher = await createSHA256();
+  for (let begin = 0; begin < file.size; begin += BLOCK) {
+    signal.throwIfAborted();
+    const block = new Uint8Array(await file.slice(begin, begin + BLOCK).arrayBuffer());
+    hasher.update(block);
+    onBytes(block.length);
+  }
+  return hasher.digest();
+}
+
+/** Learn the sizes of a split model's parts, as far as the server tells, and take room. */
+async function measure(job) {
+  const { id, parts } = job.record;
+  if (parts.length === 1) return;
+  await Promise.all(parts.filter(({ size }) => size === null).map(async (part) => {
+    const options = { ...POLITE, method: 'HEAD', signal: job.signal };
+    const response = await fetch(part.url, options).catch(() => null);
+    const length = response?.ok && response.headers.get('Content-Length');
+    if (length) part.size = Number(length);
+  }));
+  job.signal.throwIfAborted();
+  for (const part of parts) {
+    const access = await openPart(id, part.name);
+    try {
+      reserve(access, part);
+    } finally {
+      access.close();
+    }
+  }
+}
+
+/**
+ * Take the room for a whole file before its bytes are fetched.
+ *
+ * What the browser says is free is no measure: Chrome tells every page of 10 GiB. How
+ * much it really gives is found by trying, which writes nothing.
+ */
+function reserve(access, { name, size }) {
+  if (size === null || access.getSize() >= size || grow(access, size)) return;
+  let [granted, refused] = [0, size];
+  while (refused - granted > size / 100) {
+    const middle = Math.floor((granted + refused) / 2);
+    if (grow(access, middle)) granted = middle;
+    else refused = middle;
+  }
+  throw fullError(name, granted, size);
+}
+
+/** Resize a file; false when the browser refuses, which not every one says aloud. */
+function grow(access, size) {
+  try {
+    access.truncate(size);
+  } catch (error) {
+    if (error.name !== 'QuotaExceededError') throw error;
+  }
+  return access.getSize() >= size;
+}
+
+async function fetchPart(job, part) {
+  if (part.sha256) return;
+  const access = await openPart(job.record.id, part.name);
+  try {
+    const sink = await openSink(job.record, part, access);
+    if (part.done !== part.size) await persist(job, part, sink);
+    sink.finish();
+  } finally {
+    access.close();
+  }
+  await saveRecord(job.record);
+}
+
+/** Try again when the connection breaks, until that brings nothing any more. */
+async function persist(job, part, sink) {
+  const { tell, signal } = job;
+  let furthest = part.done;
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await attempt(job, part, sink);
+    } catch (error) {
+      await sink.save();
+      signal.throwIfAborted();
+      if (!(error instanceof Passing)) throw error;
+      if (part.done > furthest) tries = 0;
+      furthest = Math.max(furthest, part.done);
+      // A server that never answered is not one whose connection broke.
+      if (tries === DELAYS.length || !job.answered) throw unreachable(part, error.message);
+      tell.note(`${error.message}: trying again`);
+      await pause(DELAYS[tries], signal);
+    }
+  }
+}
+
+/** Ask once for what is missing of a file, and store what comes. */
+async function attempt(job, part, sink) {
+  const watchdog = new AbortController();
+  let timer = 0;
+  const alive = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => watchdog.abort(new Passing('Nothing arrives')), STALL);
+  };
+  try {
+    alive();
+    const signal = AbortSignal.any([job.signal, watchdog.signal]);
+    const response = await fetch(part.url, { ...POLITE, headers: range(part), signal }).catch(broken);
+    job.answered = true;
+    accept(job, part, sink, judge(part, response));
+    sink.reserve();
+    await receive(job, part, sink, response.body.getReader(), alive);
+  } finally {
+    clearTimeout(timer);
+    watchdog.abort(); // also of an answer that is not wanted
+  }
+}
+
+/** No cookies, no referrer, and no second copy in the browser's cache. */
+const POLITE = { credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store' };
+
+const range = ({ done }) => (done ? { Range: `bytes=${done}-` } : {});
+
+/** Make ready for the bytes that an answer brings, or refuse them. */
+function accept({ tell }, part, sink, { use, size, mark, found }) {
+  if (use === 'later') throw new Passing(found);
+  if (use === 'changed') throw Object.assign(new Changed(), { part });
+  if (use === 'whole' && part.done) {
+    tell.note('The server cannot go on where it stopped: starting anew');
+    sink.rewind();
+  }
+  Object.assign(part, { size, mark });
+}
+
+async function receive({ record, tell }, part, sink, reader, alive) {
+  let saved = performance.now();
+  for (;;) {
+    const { done, value } = await reader.read().catch(broken);
+    if (done) break;
+    alive();
+    sink.write(value);
+    tell.bytes(doneBytes(record), totalBytes(record));
+    if (performance.now() - saved < SAVE_AFTER) continue;
+    await sink.save();
+    saved = performance.now();
+  }
+  if (part.size !== null && part.done < part.size) throw new Passing('The connection broke');
+  part.size = part.done;
+}
+
+/** What a connection that broke becomes; a watchdog's own reason stands. */
+function broken(error) {
+  if (error instanceof Passing || error.name === 'AbortError') throw error;
+  throw new Passing('The connection broke');
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}
+
+/** Open a file's end for writing: the file and its digest go on where the record says. */
+async function openSink(record, part, access) {
+  const hasher = await createSHA256();
+  if (!restore()) rewind();
+
+  /** Take up where the record says; false when what it tells of is not there. */
+  function restore() {
+    if (!part.done || access.getSize() < part.done) return false;
+    try {
+      hasher.load(Uint8Array.from(part.hash));
+    } catch {
+      return false; // another release of hash-wasm kept its state otherwise
+    }
+    return true;
+  }
+
+  function rewind() {
+    hasher.init();
+    Object.assign(part, { done: 0, hash: null });
+  }
+
+  function write(data) {
+    if (part.size !== null && part.done + data.length > part.size) throw tooLong(part);
+    const written = access.write(data, { at: part.done });
+    // Chrome's private windows take what they do not store.
+    if (written < data.length || access.getSize() < part.done + data.length) {
+      throw new DOMException('The disk takes no more', 'QuotaExceededError');
+    }
+    hasher.update(data);
+    const isFirst = part.done < MAGIC.length;
+    part.done += data.length;
+    if (isFirst && part.done >= MAGIC.length) checkMagic(part, access);
+  }
+
+  async function save() {
+    access.flush();
+    part.hash = [...hasher.save()];
+    await saveRecord(record);
+  }
+
+  function finish() {
+    if (part.done < MAGIC.length) checkMagic(part, access);
+    access.truncate(part.done);
+    access.flush();
+    Object.assign(part, { hash: null, sha256: hasher.digest() });
+  }
+
+  return { rewind, reserve: () => reserve(access, part), write, save, finish };
+}
+
+/** Find out from its first bytes that a file is none, before all of it is here. */
+function checkMagic({ name, done }, access) {
+  const first = new Uint8Array(Math.min(done, MAGIC.length));
+  access.read(first, { at: 0 });
+  const text = String.fromCharCode(...first);
+  if (text === MAGIC) return;
+  throw {
+    kind: 'error',
+    type: 'FileFormatError',
+    what: `${name} is no GGUF file`,
+    found: `it begins with ${JSON.stringify(text)}`,
+    expected: JSON.stringify(MAGIC),
+    discard: true,
+    remedy: 'The address may be that of a web page: copy the address of the download link.',
+  };
+}
+
+function tooLong({ name, size }) {
+  return {
+    kind: 'error',
+    type: 'DownloadError',
+    what: `The server sends more of ${name} than it said`,
+    found: `more than ${size} bytes`,
+    expected: `${size} bytes`,
+    discard: true,
+    remedy: 'Another server may do better: this one may compress what it sends.',
+  };
+}

@@ -1,0 +1,128 @@
+/** A downloaded model in the list: what is here of it, and what can be done with it. */
+
+import { bytes } from './format.js';
+import { createProgress } from './load.js';
+import { element } from './problems.js';
+import { doneBytes, stateOf, totalBytes } from './storage.js';
+
+/** What can be done in each state, the likeliest first. */
+const ACTIONS = {
+  downloading: ['pause', 'remove'],
+  verifying: ['stop'],
+  complete: ['load', 'verify', 'remove'],
+  partial: ['resume', 'remove'],
+  damaged: ['again', 'remove'],
+};
+const LABELS = {
+  load: 'Load',
+  resume: 'Resume',
+  again: 'Download again',
+  pause: 'Pause',
+  stop: 'Stop',
+  verify: 'Verify',
+  remove: 'Delete',
+};
+
+/**
+ * Make a model's line.
+ *
+ * @param {string} name
+ * @param {Record<string, () => void>} actions what each button does, by name
+ */
+export function createItem(name, actions) {
+  const node = element('li', 'download');
+  const head = element('p', 'download-head');
+  const status = element('span', 'figures');
+  head.append(element('span', 'model-title', name), status);
+  const bar = element('progress');
+  bar.max = 1;
+  bar.setAttribute('aria-label', name);
+  const detail = element('p', 'loading-figures');
+  const [stage, figures] = [element('span'), element('span', 'figures')];
+  detail.append(stage, figures);
+  const note = element('p', 'help');
+  const row = element('p', 'download-actions');
+  const buttons = Object.fromEntries(Object.keys(LABELS).map((key) => [key, button(key, name)]));
+  row.append(...Object.values(buttons));
+  node.append(head, bar, detail, note, row);
+  for (const [key, each] of Object.entries(buttons)) {
+    if (key === 'remove') confirmed(each, actions.remove);
+    else each.addEventListener('click', actions[key]);
+  }
+  const progress = createProgress({ bar, stage, figures });
+  let said = '';
+
+  /**
+   * @param {import('./storage.js').ModelRecord|null} record
+   * @param {{kind: string}|null} run what is being done with it
+   */
+  function show(record, run) {
+    const state = run ? run.kind : stateOf(record);
+    const hadFocus = node.contains(document.activeElement);
+    if (state !== node.dataset.state) said = '';
+    node.dataset.state = state;
+    bar.hidden = detail.hidden = !run;
+    status.textContent = run ? '' : describe(record, state);
+    note.textContent = state === 'damaged' ? faultText(record.fault) : said;
+    note.hidden = !note.textContent;
+    const wanted = ACTIONS[state].map((key) => buttons[key]);
+    for (const each of wanted) each.hidden = false;
+    // Before the others go: what is hidden takes the focus along.
+    if (hadFocus && !wanted.includes(document.activeElement)) wanted[0].focus();
+    for (const each of row.children) each.hidden = !wanted.includes(each);
+  }
+
+  /** Tell how something with it has ended; it stands until something else begins. */
+  function say(text) {
+    said = text;
+    note.textContent = text;
+    note.hidden = false;
+  }
+
+  return { node, show, say, progress: progress.show };
+}
+
+function button(key, name) {
+  const node = element('button', 'secondary small', LABELS[key]);
+  node.type = 'button';
+  node.append(element('span', 'visually-hidden', ` ${name}`));
+  return node;
+}
+
+/** Ask once more, in the button itself: what took an hour to fetch is gone at once. */
+function confirmed(node, action) {
+  const [label] = node.childNodes;
+  const ask = (asking) => {
+    node.classList.toggle('alarm', asking);
+    label.textContent = asking ? 'Really delete?' : LABELS.remove;
+  };
+  node.addEventListener('blur', () => ask(false));
+  node.addEventListener('click', () => {
+    const sure = node.classList.contains('alarm');
+    ask(!sure);
+    // Safari does not focus a button that is clicked, and so would not blur it.
+    if (!sure) return node.focus();
+    return action();
+  });
+}
+
+function describe(record, state) {
+  const total = totalBytes(record);
+  if (state === 'partial') {
+    const done = bytes(doneBytes(record));
+    return `partly downloaded · ${total ? `${done} of ${bytes(total)}` : done}`;
+  }
+  const parts = record.parts.length > 1 ? ` in ${record.parts.length} parts` : '';
+  if (state === 'damaged') return `damaged · ${bytes(total)}${parts}`;
+  return `${bytes(total)}${parts} · used ${day(record.used)}`;
+}
+
+function day(time) {
+  return new Date(time).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+}
+
+function faultText({ kind, name, found, expected }) {
+  const how = kind === 'wrong' ? 'arrived with' : 'now has';
+  return `${name} ${how} the SHA-256 ${found}; ${expected} was expected. It is not loaded.`;
+}
+

@@ -1,0 +1,287 @@
+/**
+ * Models by address: downloading them, and those that are downloaded. Their bytes are in
+ * the browser's own file system (storage.js); the download worker brings them there.
+ *
+ * @typedef {object} Entry a model of the list
+ * @property {string} id
+ * @property {string} name
+ * @property {import('./address.js').Wanted[]} files
+ * @property {import('./storage.js').ModelRecord|null} record
+ * @property {{kind: string, id: number, result: Promise<object>}|null} run
+ * @property {ReturnType<import('./download_item.js').createItem>} item
+ * @property {import('./load.js').Source|null} source as it was loaded here
+ * @property {{give: () => void, back: Promise<void>}|null} hold this tab's share of its lock
+ */
+
+import { readAddress } from './address.js';
+import { createDownloader } from './download_client.js';
+import { createItem } from './download_item.js';
+import { bytes } from './format.js';
+import { createProgress, fileSource, modelName } from './load.js';
+import {
+  changes, doneBytes, filesOf, idOf, listModels, lockName, readRecord, removeModel, stateOf,
+  storageError, touch,
+} from './storage.js';
+import { find } from './view.js';
+
+/**
+ * Offer to download models, and those that are downloaded.
+ *
+ * @param {object} on
+ * @param {(source: import('./load.js').Source) => void} on.model
+ * @param {(source: import('./load.js').Source) => boolean} on.isUsed whether it is loaded
+ * @param {() => boolean} on.isIdle whether nothing is lost when another model is loaded
+ * @param {(error: object, actions: Record<string, () => void>) => void} on.problem
+ * @param {(text: string) => void} on.announce
+ */
+export function createDownloads(on) {
+  const title = find('downloads-title').textContent;
+  const downloader = createDownloader();
+  const strip = createProgress({
+    bar: find('download-bar'), stage: find('download-stage'), figures: find('download-bytes'),
+  });
+  /** @type {Map<string, Entry>} */
+  const entries = new Map();
+  /** @type {Entry|null} the one that the strip above the message box tells of */
+  let shown = null;
+
+  // The list
+
+  function entryOf(id, files) {
+    const entry = entries.get(id) ?? newEntry(id, modelName(files));
+    entry.files = files.map(({ url, name, expected }) => ({ url, name, expected }));
+    entries.set(id, entry);
+    return entry;
+  }
+
+  function newEntry(id, name) {
+    const entry = { id, name, record: null, run: null, source: null, hold: null };
+    entry.item = createItem(name, {
+      load: () => load(entry),
+      resume: () => fetchModel(entry),
+      again: () => fetchModel(entry, true),
+      pause: () => downloader.stop(entry.run.id),
+      stop: () => downloader.stop(entry.run.id),
+      verify: () => verify(entry),
+      remove: () => remove(entry),
+    });
+    return entry;
+  }
+
+  async function refresh() {
+    const records = await listModels();
+    for (const entry of entries.values()) entry.record = null;
+    for (const record of records) entryOf(record.id, record.parts).record = record;
+    for (const [id, { record, run }] of entries) if (!record && !run) entries.delete(id);
+    await show();
+  }
+
+  async function show() {
+    const all = [...entries.values()];
+    const list = find('downloads-list');
+    const nodes = all.map(({ item }) => item.node);
+    // What stands there already is left alone: it may have the focus.
+    if (nodes.some((node, i) => node !== list.children[i]) || list.children.length > nodes.length) {
+      list.replaceChildren(...nodes);
+    }
+    for (const { item, record, run } of all) item.show(record, run);
+    list.hidden = all.length === 0;
+    find('downloads-title').textContent = all.length ? `Your downloaded models (${all.length})` : title;
+    showStrip();
+    await showRoom(all);
+  }
+
+  async function showRoom(all) {
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    const kept = await navigator.storage.persisted?.() ?? false;
+    const taken = all.reduce((sum, { record }) => sum + (record ? doneBytes(record) : 0), 0);
+    find('downloads-room').textContent = [
+      taken ? `Downloads take ${bytes(taken)}.` : '',
+      `The browser reports room for ${bytes(Math.max(0, quota - usage))} more.`,
+      taken && !kept ? 'It may delete them when the disk fills up.' : '',
+      taken && kept ? 'It keeps them until you delete them.' : '',
+    ].filter(Boolean).join(' ');
+  }
+
+  const isDownloading = (entry) => entry?.run?.kind === 'downloading';
+
+  function showStrip() {
+    const isRunning = isDownloading(shown);
+    find('downloading').hidden = !shown;
+    find('download-bar').hidden = find('pause-download').hidden = !isRunning;
+    find('load-download').hidden = find('hide-download').hidden = isRunning;
+  }
+
+  // What can be done
+
+  /** Do one thing with a model in the worker; gives whether it came to its end. */
+  async function run(entry, kind, message) {
+    const { id, result } = downloader.send({ model: entry.id, ...message }, (progress) => {
+      const { done, total, text } = progress;
+      const doing = { stage: kind, done, total, text: text || `${VERBS[kind]} ${entry.name}` };
+      entry.item.progress(doing);
+      if (shown === entry) strip.show(doing);
+    });
+    entry.run = { kind, id, result: result.catch(() => {}) };
+    entry.item.progress({ stage: '', done: 0, total: 0, text: `${VERBS[kind]} ${entry.name}` });
+    try {
+      await show();
+      return !(await result).stopped;
+    } finally {
+      entry.run = null;
+      if (shown === entry) shown = [...entries.values()].find(isDownloading) ?? null;
+      await refresh();
+    }
+  }
+
+  /** Download a model: what is missing of it, or all of it again. */
+  async function fetchModel(entry, again = false) {
+    if (entry.run) return;
+    // Asked for when it is wanted, and not waited for: Firefox asks the person.
+    navigator.storage.persist?.().then(showRoomAgain, () => {});
+    try {
+      if (!await letGo(entry)) throw inUse(entry.name);
+      on.announce(`Downloading ${entry.name}.`);
+      shown ??= entry;
+      const { files } = entry;
+      const isWhole = await run(entry, 'downloading', { kind: 'download', files, again });
+      if (isWhole) arrived(entry);
+      else on.announce(`${entry.name} is paused.`);
+    } catch (error) {
+      fail(entry, error);
+    }
+  }
+
+  function fail({ id, files }, error) {
+    on.problem(storageError(error), {
+      retry: () => fetchModel(entryOf(id, files)),
+      again: () => fetchModel(entryOf(id, files), true),
+    });
+  }
+
+  const showRoomAgain = () => showRoom([...entries.values()]);
+
+  function arrived(entry) {
+    on.announce(`${entry.name} is downloaded.`);
+    if (on.isIdle()) return load(entry);
+    shown = entry;
+    find('download-stage').textContent = `${entry.name} is downloaded.`;
+    find('download-bytes').textContent = '';
+    return showStrip();
+  }
+
+  async function verify(entry) {
+    try {
+      const isWhole = await run(entry, 'verifying', { kind: 'verify' });
+      if (!isWhole) return;
+      on.announce(`${entry.name} is sound.`);
+      entry.item.say('Verified: every byte is as it arrived.');
+    } catch (error) {
+      fail(entry, error);
+    }
+  }
+
+  /** Load from storage: no network is needed. */
+  async function load(entry) {
+    try {
+      const record = await readRecord(entry.id);
+      if (!record || stateOf(record) !== 'complete') return refresh();
+      await hold(entry);
+      const files = await filesOf(record);
+      await touch(entry.id).catch(() => {}); // the disk is full
+      entry.source = fileSource(files);
+      if (shown === entry) shown = null;
+      showStrip();
+      on.model(entry.source);
+    } catch (error) {
+      fail(entry, error);
+    }
+  }
+
+  async function remove(entry) {
+    if (entry.run) downloader.stop(entry.run.id);
+    await entry.run?.result;
+    try {
+      if (!await letGo(entry)) throw inUse(entry.name);
+      const options = { signal: AbortSignal.timeout(PATIENCE) };
+      await navigator.locks.request(lockName(entry.id), options, () => removeModel(entry.id));
+    } catch (error) {
+      const typed = error.name === 'TimeoutError' ? inUse(entry.name) : storageError(error);
+      return on.problem(typed, {});
+    }
+    changes.postMessage(entry.id);
+    on.announce(`${entry.name} is deleted.`);
+    await refresh();
+    return find('download-url').focus();
+  }
+
+  // A model that is loaded may still be read: no tab can delete it meanwhile.
+
+  function hold(entry) {
+    if (entry.hold) return Promise.resolve();
+    return new Promise((held, failed) => {
+      const options = { mode: 'shared', signal: AbortSignal.timeout(PATIENCE) };
+      const back = navigator.locks.request(lockName(entry.id), options, () => new Promise((give) => {
+        entry.hold = { give, back };
+        held();
+      }));
+      back.catch(() => failed(inUse(entry.name)));
+    });
+  }
+
+  /** Give the share back; false when the model is loaded here. */
+  async function letGo(entry) {
+    if (!entry.hold) return true;
+    if (on.isUsed(entry.source)) return false;
+    entry.hold.give();
+    await entry.hold.back;
+    entry.hold = null;
+    return true;
+  }
+
+  // What a person types
+
+  async function submit(event) {
+    event.preventDefault();
+    const [url, digest] = [find('download-url'), find('download-digest')];
+    try {
+      const files = readAddress(url.value, digest.value, location);
+      const entry = entryOf(await idOf(files), files);
+      const isHere = entry.record && stateOf(entry.record) === 'complete';
+      url.value = digest.value = '';
+      if (isHere && !files.some(({ expected }) => expected)) await load(entry);
+      else await fetchModel(entry);
+    } catch (error) {
+      on.problem(storageError(error), {});
+    }
+  }
+
+  function start() {
+    if (!navigator.storage?.getDirectory) return;
+    find('downloads').hidden = false;
+    find('download-form').addEventListener('submit', submit);
+    find('pause-download').addEventListener('click', () => downloader.stop(shown.run.id));
+    find('load-download').addEventListener('click', () => load(shown));
+    find('hide-download').addEventListener('click', () => { shown = null; showStrip(); });
+    changes.addEventListener('message', () => refresh());
+    // A private window may have no such storage: that is said when it is asked for.
+    refresh().then(() => { find('downloads').open ||= entries.size > 0; }, () => {});
+  }
+
+  return { start };
+}
+
+/** Milliseconds to wait for a lock: one that was given back is not free at once. */
+const PATIENCE = 1000;
+const VERBS = { downloading: 'Downloading', verifying: 'Verifying' };
+
+function inUse(name) {
+  return {
+    kind: 'error',
+    type: 'StorageError',
+    what: `${name} is in use`,
+    found: 'a tab that has it loaded, or is at work on it',
+    expected: '',
+    remedy: 'Load another model there, or close that tab.',
+  };
+}

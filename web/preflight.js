@@ -1,0 +1,164 @@
+/**
+ * Before a load: what a model takes on this machine, and how fast it may be. A small
+ * model loads at once; a large one when its needs are known and a person says so.
+ *
+ * @typedef {import('./load.js').Source} Source
+ * @typedef {import('./worker.js').Fit} Fit
+ * @typedef {import('./worker.js').Preflight} Preflight
+ *
+ * @typedef {object} Events
+ * @property {(source: Source) => void} begin a check begins
+ * @property {() => void} change whether one is shown may be different now
+ * @property {(source: Source) => void} load the model is to be loaded
+ * @property {(source: Source, error: import('./worker.js').TypedError) => void} failed
+ * @property {() => void} cancelled
+ */
+
+import { bytes, count, duration, rate } from './format.js';
+import { createProgress, describe } from './load.js';
+import { element } from './problems.js';
+import { keepDevice } from './speed.js';
+import { find } from './view.js';
+
+const LARGE = 1e9; // bytes of a model that is not loaded unasked
+const GIB = 2 ** 30;
+// What navigator.deviceMemory, in GiB, ends with: there may be any amount more.
+const CEILINGS = new Set([8, 32]);
+
+/**
+ * Offer to look before a load.
+ *
+ * @param {object} parts
+ * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
+ * @param {ReturnType<import('./settings.js').createSettings>} parts.settings
+ * @param {(source: Source) => import('./worker.js').LoadOptions} parts.options
+ * @param {Events} parts.on
+ */
+export function createPreflight({ engine, settings, options, on }) {
+  const context = find('fit-context');
+  const field = context.closest('.field');
+  const progress = createProgress({
+    bar: find('fit-bar'), stage: find('fit-stage'), figures: find('fit-bytes'),
+  });
+  /** @type {{source: Source, id: number, preflight: Preflight|null}|null} */
+  let current = null;
+
+  /** Load a model that a person chose, or say first what it takes. */
+  function open(source) {
+    drop();
+    // What has no size yet may be of any.
+    if (source.size < LARGE) on.load(source);
+    else check(source);
+  }
+
+  async function check(source) {
+    drop();
+    on.begin(source);
+    settings.use(source.profile);
+    const mine = { source, id: 0, preflight: null };
+    current = mine;
+    progress.start();
+    show();
+    const { id, result } = engine.preflight(source, options(source), { onProgress: progress.show });
+    mine.id = id;
+    on.change();
+    find('fit-title').focus();
+    const outcome = await result.catch((error) => error);
+    if (mine !== current) return;
+    mine.preflight = outcome.preflight ?? null;
+    if (!mine.preflight) current = null;
+    show();
+    on.change();
+    if (mine.preflight) offer(mine);
+    else if (outcome.kind === 'error') on.failed(source, outcome);
+  }
+
+  function show() {
+    const preflight = current?.preflight;
+    find('fit-file').textContent = current ? describe(current.source) : '';
+    find('fit-progress').hidden = Boolean(preflight);
+    find('fit-offer').hidden = !preflight;
+    find('fit-card').replaceChildren(...preflight ? [fitCard(preflight)] : []);
+    // There is one context to choose at a time: here, or in the settings.
+    if (preflight) find('fit-offer').append(field);
+    else field.remove();
+  }
+
+  function offer({ source, preflight }) {
+    keepDevice(preflight);
+    const shorter = (option) => Number(option.value) <= preflight.n_ctx_train;
+    const all = [...find('n_ctx').options].filter(shorter);
+    context.replaceChildren(...all.map((option) => option.cloneNode(true)));
+    context.value = settings.values.n_ctx ?? '';
+    context.disabled = source.profile.fixedContext;
+    find('fit-load').focus();
+  }
+
+  function drop() {
+    if (current && !current.preflight) engine.stop(current.id);
+    current = null;
+    show();
+  }
+
+  find('fit-load').addEventListener('click', () => {
+    const { source } = current;
+    drop();
+    on.load(source);
+  });
+  find('fit-cancel').addEventListener('click', () => {
+    drop();
+    on.change();
+    on.cancelled();
+  });
+  context.addEventListener('change', () => {
+    settings.choose('n_ctx', context.value ? Number(context.value) : null);
+    check(current.source);
+  });
+
+  show();
+  return { open, drop, isOpen: () => current !== null };
+}
+
+/**
+ * Make the card that says what a model takes.
+ *
+ * @param {{fit: Fit, prediction?: Preflight['prediction']}} report
+ */
+export function fitCard({ fit, prediction }) {
+  const card = element('div', 'card fit');
+  const list = element('dl', 'facts');
+  for (const [name, value, detail] of rows(fit, prediction)) {
+    const row = element('div');
+    const shown = element('dd', '', value);
+    if (detail) shown.append(element('span', 'detail', ` ${detail}`));
+    row.append(element('dt', '', name), shown);
+    list.append(row);
+  }
+  card.append(
+    element('h2', 'card-title', `${bytes(fit.total_bytes)} of memory`),
+    element('p', 'detail', verdict(fit)),
+    list,
+  );
+  return card;
+}
+
+/** Browsers do not say how much memory there is: a small machine's is all they hint at. */
+function verdict({ total_bytes }) {
+  const told = navigator.deviceMemory;
+  const isSmall = told && !CEILINGS.has(told) && total_bytes > told * GIB;
+  if (isSmall) return `It may not fit: the browser tells of about ${told} GB.`;
+  return 'It fits, as far as a browser can tell.';
+}
+
+function rows(fit, prediction) {
+  const left = fit.host_bytes ? `and ${bytes(fit.host_bytes)} that stay in the file` : '';
+  const found = [
+    ['Weights', bytes(fit.weight_bytes), left || 'all on the graphics processor'],
+    ['KV cache', bytes(fit.kv_bytes), `for ${count(fit.n_ctx)} tokens`],
+    ['Scratch', bytes(fit.scratch_bytes + fit.table_bytes)],
+  ];
+  if (!prediction) return found;
+  found.push(['Speed', `at most ${rate(prediction.tokens_per_second)}`]);
+  if (prediction.load_seconds) found.push(['Loading', `about ${duration(prediction.load_seconds)}`]);
+  return found;
+}

@@ -1,0 +1,95 @@
+/** What goes wrong with a model or a reply, and what a person can do then. */
+
+import { errorCard, isFatal } from './problems.js';
+import { OWN_FILES } from './settings.js';
+import { find } from './view.js';
+
+/** @typedef {import('./load.js').Source} Source */
+/** @typedef {import('./worker.js').TypedError} TypedError */
+
+/**
+ * Tell of errors, each with the ways out of it.
+ *
+ * @param {object} parts
+ * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
+ * @param {ReturnType<import('./model.js').createModel>} parts.model
+ * @param {ReturnType<import('./settings.js').createSettings>} parts.settings
+ * @param {ReturnType<import('./preflight.js').createPreflight>} parts.preflight
+ * @param {(source: Source) => Promise<void>} parts.verify
+ * @param {(source: Source) => Promise<void>} parts.reload load it and go on
+ * @param {() => void} parts.newChat
+ * @param {object} parts.on
+ * @param {() => void} parts.on.change
+ * @param {() => void} parts.on.told an error is shown
+ */
+export function createRecovery({ engine, model, settings, preflight, verify, reload, newChat, on }) {
+  /**
+   * @param {TypedError} error
+   * @param {Record<string, () => void>} actions what can be done besides
+   */
+  function show(error, actions = {}) {
+    find('notices').replaceChildren(errorCard(error, {
+      ...anyTime(),
+      dismiss: () => {},
+      ...actions,
+    }));
+    on.told();
+  }
+
+  const anyTime = () => ({
+    choose: () => find('file').click(),
+    settings: () => find('settings').showModal(),
+  });
+
+  /** After a fatal error the model is gone, and its worker with it. */
+  function letGo(error) {
+    if (!isFatal(error)) return;
+    model.forget();
+    engine.restart();
+  }
+
+  function failLoad(source, error, before) {
+    show(error, {
+      reload: () => reload(source),
+      ...(source.checkable ? { check: () => verify(source) } : {}),
+      ...(error.n_ctx ? { shorter: () => useContext(source, error.n_ctx) } : {}),
+      ...before,
+    });
+  }
+
+  /** A model that was refused before it was loaded: the one before is still there. */
+  function failCheck(source, error) {
+    letGo(error);
+    settings.use(model.info ? model.source.profile : OWN_FILES);
+    on.change();
+    failLoad(source, error, { reload: () => preflight.open(source) });
+  }
+
+  /** Use the context that fits with the model for which the one that was set is too long. */
+  function useContext(source, n_ctx) {
+    settings.use(source.profile);
+    settings.choose('n_ctx', n_ctx);
+    preflight.open(source);
+  }
+
+  /** The engine died with no request under way. */
+  function lose(error) {
+    model.forget();
+    on.change();
+    show(error, actionsAfter(error));
+  }
+
+  /** What an error in a reply leaves to be done; a fatal one takes the model along. */
+  function actionsAfter(error) {
+    letGo(error);
+    on.change();
+    const { source } = model;
+    return {
+      ...(source ? { reload: () => reload(source) } : {}),
+      ...(model.info ? { newChat } : {}),
+      ...anyTime(),
+    };
+  }
+
+  return { show, failLoad, failCheck, lose, actionsAfter };
+}

@@ -1,0 +1,82 @@
+/**
+ * How fast this machine is: what was measured of its adapters, what was predicted of a
+ * model, and what became of it. All of it is kept in this browser.
+ *
+ * @typedef {object} Speed of the last reply of a model on an adapter
+ * @property {number} measured in tokens per second
+ * @property {number} [predicted] at most, for a cache as full
+ * @property {number} n_keys how full it was, in tokens
+ */
+
+import { rate } from './format.js';
+
+const DEVICES = 'lapidary.devices';
+const SPEEDS = 'lapidary.speeds';
+const KEPT = 64; // entries of each: the oldest go first
+const SHORTEST = 8; // tokens of a reply whose speed says something
+
+/** @returns {Record<string, import('./worker.js').Measured>} by the adapter's name */
+export const devices = () => read(DEVICES);
+
+/** Keep what was measured of an adapter. */
+export function keepDevice({ adapter, measured }) {
+  write(DEVICES, adapter, measured);
+}
+
+/**
+ * Keep how fast a reply was, unless it was too short to tell.
+ *
+ * @param {Record<string, unknown>} info `Engine.info`
+ * @param {import('./worker.js').DoneMessage} done
+ */
+export function keepSpeed(info, { n_prompt, n_generated, decode_seconds, predicted }) {
+  if (!(n_generated >= SHORTEST && decode_seconds > 0)) return;
+  const measured = (n_generated - 1) / decode_seconds;
+  const n_keys = n_prompt + Math.floor(n_generated / 2);
+  write(SPEEDS, keyOf(info), { measured, predicted, n_keys });
+}
+
+/** @returns {Speed|null} */
+export const speedOf = (info) => read(SPEEDS)[keyOf(info)] ?? null;
+
+/** Add what was predicted of a model, where the reply came before the measurement. */
+export function keepPrediction(info, predicted) {
+  const speed = speedOf(info);
+  if (speed) write(SPEEDS, keyOf(info), { ...speed, predicted });
+}
+
+/**
+ * Set the measured speed against the predicted one.
+ *
+ * @param {{measured?: number, predicted?: number}} speed
+ */
+export function compare({ measured, predicted }) {
+  const parts = [];
+  if (predicted) parts.push(`predicted at most ${rate(predicted)}`);
+  if (measured) parts.push(`measured ${rate(measured)}`);
+  const reached = measured && predicted ? ` (${share({ measured, predicted })})` : '';
+  return parts.join(', ') + reached;
+}
+
+/** Write how much of the predicted speed was reached. */
+export const share = ({ measured, predicted }) => `${Math.round((100 * measured) / predicted)} %`;
+
+const keyOf = ({ name, weight_bytes, adapter }) => [name, weight_bytes, adapter].join(' · ');
+
+function read(key) {
+  try {
+    return JSON.parse(localStorage.getItem(key)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function write(key, name, value) {
+  const { [name]: old, ...others } = read(key);
+  const entries = [...Object.entries(others), [name, value]].slice(-KEPT);
+  try {
+    localStorage.setItem(key, JSON.stringify(Object.fromEntries(entries)));
+  } catch {
+    // Private windows may refuse storage: it is then measured again next time.
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * Downloaded models in the browser's own file system (OPFS), one folder for each:
+ *
+ *   models/ID/.record       what is known of the model; written last, and whole or not
+ *   models/ID/NAME          each of its files
+ *
+ * A model is whole when its record says so, never because its files are there.
+ *
+ * @typedef {object} Part one file, as far as it is here
+ * @property {string} url
+ * @property {string} name
+ * @property {string|null} expected its SHA-256, where a person or its name gave it
+ * @property {number|null} size null until the server has said it
+ * @property {number} done bytes that are stored
+ * @property {{etag: string, modified: string}} mark what the server calls this version
+ * @property {number[]|null} hash the state of its SHA-256 after `done` bytes
+ * @property {string|null} sha256 of all of it, as it arrived
+ *
+ * @typedef {object} ModelRecord
+ * @property {1} version
+ * @property {string} id
+ * @property {Part[]} parts
+ * @property {boolean} complete
+ * @property {Fault|null} fault
+ * @property {number} used when it was used last, in milliseconds
+ *
+ * @typedef {object} Fault the first file that is not what it should be
+ * @property {'wrong'|'damaged'} kind it arrived so, or has gone bad since
+ * @property {string} name
+ * @property {string} found its SHA-256
+ * @property {string} expected
+ */
+
+import { bytes } from './format.js';
+
+const FOLDER = 'models';
+const RECORD = '.record'; // no file's name begins with a dot
+
+/** Tells this page's other tabs that something here has changed. */
+export const changes = new BroadcastChannel('lapidary.models');
+
+/** @param {import('./address.js').Wanted[]} files */
+export async function newRecord(files) {
+  const blank = { size: null, done: 0, mark: { etag: '', modified: '' }, hash: null, sha256: null };
+  const parts = files.map((file) => ({ ...file, ...blank }));
+  const id = await idOf(files);
+  return { version: 1, id, parts, complete: false, fault: null, used: Date.now() };
+}
+
+/** A model's id: the same address gives the same folder. */
+export async function idOf(files) {
+  const url = new TextEncoder().encode(files[0].url);
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', url));
+  return [...digest.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Who writes or removes a model holds this lock alone; who reads it shares it. */
+export const lockName = (id) => `lapidary.models.${id}`;
+
+export const doneBytes = (record) => record.parts.reduce((sum, part) => sum + part.done, 0);
+
+/** The size of all parts; 0 when one is not known. */
+export function totalBytes({ parts }) {
+  return parts.some(({ size }) => size === null) ? 0 : parts.reduce((sum, { size }) => sum + size, 0);
+}
+
+/** @returns {'complete'|'damaged'|'partial'} */
+export function stateOf({ complete, fault }) {
+  if (fault) return 'damaged';
+  return complete ? 'complete' : 'partial';
+}
+
+async function modelsFolder() {
+  const root = await navigator.storage.getDirectory();
+  return root.getDirectoryHandle(FOLDER, { create: true });
+}
+
+async function modelFolder(id, create = false) {
+  return (await modelsFolder()).getDirectoryHandle(id, { create });
+}
+
+/** Open a file of a model for writing, made if need be; only workers can. */
+export async function openPart(id, name) {
+  const handle = await (await modelFolder(id, true)).getFileHandle(name, { create: true });
+  return handle.createSyncAccessHandle();
+}
+
+/** Read or write a record while no other tab writes it. */
+const alone = (id, mode, action) => navigator.locks.request(`${lockName(id)}.record`, { mode }, action);
+
+/** @returns {Promise<ModelRecord|null>} null when there is none, or none that can be read */
+export const readRecord = (id) => alone(id, 'shared', () => read(id));
+
+/** Write the record; a tab that dies meanwhile leaves the one before. */
+export const saveRecord = (record) => alone(record.id, 'exclusive', () => write(record));
+
+/** Note that a model is being used. */
+export const touch = (id) => alone(id, 'exclusive', async () => {
+  const record = await read(id);
+  if (record) await write({ ...record, used: Date.now() });
+});
+
+async function read(id) {
+  try {
+    const handle = await (await modelFolder(id)).getFileHandle(RECORD);
+    const record = JSON.parse(await (await handle.getFile()).text());
+    return record.version === 1 && record.id === id ? record : null;
+  } catch (error) {
+    if (error.name === 'NotFoundError' || error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+async function write(record) {
+  const handle = await (await modelFolder(record.id, true)).getFileHandle(RECORD, { create: true });
+  const writable = await handle.createWritable();
+  try {
+    await writable.write(JSON.stringify(record));
+    await writable.close();
+  } catch (error) {
+    await writable.abort().catch(() => {});
+    throw error;
+  }
+}
+
+/** @returns {Promise<ModelRecord[]>} the last used first */
+export async function listModels() {
+  const records = [];
+  for await (const [id, { kind }] of (await modelsFolder()).entries()) {
+    const record = kind === 'directory' ? await readRecord(id) : null;
+    if (record) records.push(record);
+    else await sweep(id);
+  }
+  return records.sort((a, b) => b.used - a.used);
+}
+
+/** Remove what a tab that died left without a record. */
+function sweep(id) {
+  return navigator.locks.request(lockName(id), { ifAvailable: true }, async (lock) => {
+    if (lock && !await readRecord(id)) await removeModel(id);
+  });
+}
+
+/** Remove a model and all of its files. */
+export async function removeModel(id) {
+  try {
+    await (await modelsFolder()).removeEntry(id, { recursive: true });
+  } catch (error) {
+    if (error.name !== 'NotFoundError') throw error;
+  }
+}
+
+/**
+ * The files of a model, whatever is in them.
+ *
+ * @param {ModelRecord} record
+ * @returns {Promise<File[]>}
+ */
+export async function openFiles({ id, parts }) {
+  const folder = await modelFolder(id);
+  return Promise.all(parts.map(async ({ name, size }) => {
+    const handle = await folder.getFileHandle(name).catch(() => null);
+    if (!handle) throw integrityError(name, 'no such file', bytes(size));
+    return handle.getFile();
+  }));
+}
+
+/**
+ * The files of a model that is whole, as the browser shows files of a disk.
+ *
+ * @param {ModelRecord} record
+ */
+export async function filesOf(record) {
+  const files = await openFiles(record);
+  files.forEach(({ name, size }, i) => {
+    const expected = record.parts[i].size;
+    if (size !== expected) throw integrityError(name, bytes(size), bytes(expected));
+  });
+  return files;
+}
+
+// What goes wrong, as the page shows it.
+
+/** Not enough room: what the browser gives, what it takes, what can be done. */
+export function fullError(name, granted, needed) {
+  return {
+    kind: 'error',
+    type: 'StorageError',
+    what: `There is no room for ${name}`,
+    found: `${bytes(granted)}: more the browser does not give this page`,
+    expected: needed ? bytes(needed) : '',
+    remedy: 'Nothing of it is left here. Delete a downloaded model, or free space on the '
+      + 'disk. A file that is on your disk needs no room here: choose it, and it is read '
+      + 'where it lies.',
+    discard: true,
+  };
+}
+
+/** A file that is not what it should be. */
+export function integrityError(name, found, expected, remedy = AGAIN) {
+  return {
+    kind: 'error',
+    type: 'IntegrityError',
+    what: `${name} is not what it should be`,
+    found,
+    expected,
+    remedy: `Nothing of it is loaded. ${remedy}`,
+  };
+}
+
+const AGAIN = 'Download it again, or delete it.';
+
+/** What the browser's file system refused to do. */
+export function storageError(error) {
+  if (error.kind === 'error') return error;
+  return {
+    kind: 'error',
+    type: 'StorageError',
+    what: 'The browser cannot store files for this page',
+    found: `${error.name}: ${error.message}`,
+    expected: '',
+    remedy: 'A private window may forbid it. You can choose a file from your disk instead: '
+      + 'nothing of it is copied.',
+  };
+}

@@ -1,0 +1,60 @@
+/** The panel that holds a model's files to the SHA-256 that is in their names. */
+
+import { bytes, duration } from './format.js';
+import { createProgress } from './load.js';
+import { element, errorCard } from './problems.js';
+import { find } from './view.js';
+
+/**
+ * Offer the check.
+ *
+ * @param {{engine: ReturnType<import('./engine_client.js').createEngine>}} parts
+ * @returns {(source: import('./load.js').Source) => Promise<void>} checks a model's files
+ */
+export function createVerify({ engine }) {
+  const panel = find('check');
+  const progress = createProgress({
+    bar: find('check-bar'), stage: find('check-stage'), figures: find('check-bytes'),
+  });
+  /** @type {number|null} the request under way */
+  let current = null;
+
+  function show(verdict) {
+    find('check-running').hidden = Boolean(verdict);
+    find('check-end').textContent = verdict ? 'Done' : 'Cancel';
+    find('check-verdict').replaceChildren(...verdict ? [verdict] : []);
+  }
+
+  async function check(source) {
+    for (const sheet of document.querySelectorAll('dialog[open]')) sheet.close();
+    find('check-name').textContent = `${source.name} · ${bytes(source.size)}`;
+    progress.start();
+    show(null);
+    panel.showModal();
+    const begin = performance.now();
+    const { id, result } = engine.verify(source, { onProgress: progress.show });
+    current = id;
+    const outcome = await result.catch((error) => error);
+    if (current !== id) return;
+    current = null;
+    if (outcome.reason === 'stopped') return panel.close(); // along with the engine
+    show(outcome.kind === 'error' ? errorCard(outcome, {}) : intact(outcome.n_bytes, begin));
+  }
+
+  panel.addEventListener('close', () => {
+    if (current !== null) engine.stop(current);
+    current = null;
+  });
+  return check;
+}
+
+function intact(nBytes, begin) {
+  const seconds = (performance.now() - begin) / 1000;
+  const card = element('div', 'card');
+  card.append(
+    element('h2', 'card-title', 'The file is intact'),
+    element('p', '', `Its SHA-256 is the one in its name: ${bytes(nBytes)} read in `
+      + `${duration(seconds)}, ${bytes(nBytes / seconds)}/s.`),
+  );
+  return card;
+}
