@@ -76,7 +76,7 @@
       const where = n === '0' ? 'CPU' : `WebGPU for ${n} of ${all} layers`;
       return {
         ran_on: `${where}, ${peer.getNumThreads()} threads`,
-        said: said.filter((line) => /webgpu|adapter|device/i.test(line)).slice(0, 12),
+        said: said.filter((line) => /webgpu|using device/i.test(line)).slice(0, 8),
       };
     },
 

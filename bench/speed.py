@@ -387,11 +387,11 @@ def run(options: argparse.Namespace, phase: str) -> int:
             point, failed = alternate(ready.players, prompt, options.n, options.repeats)
             ready.failed |= {f"{k} at {point.n_prompt}": v for k, v in failed.items()}
             ready.points.append(point)
+            record.save(options.json, **content(ready, options, phase))
             if point.runs:
                 print(f"\n{table(point, phase)}", flush=True)
         for name, reason in ready.failed.items():
             print(f"{name} did not run: {reason}")
-        record.save(options.json, **content(ready, options, phase))
         return 0 if any(point.runs for point in ready.points) else 1
 
 

@@ -279,13 +279,12 @@ class Engine:
         self._check_request(ids, max_tokens)
         self._busy = True
         self._stopping.clear()
-        stops = () if ignore_eos else self._stop_ids
-        self._write_bits(self._buffers.stops, stops)
         options = sampling or SamplingOptions()
+        items = self._run(list(ids), options, max_tokens, progress)
         try:
-            async with aclosing(
-                self._run(list(ids), options, max_tokens, progress)
-            ) as items:
+            stops = () if ignore_eos else self._stop_ids
+            self._write_bits(self._buffers.stops, stops)
+            async with aclosing(items):
                 async for item in items:
                     yield item
         finally:

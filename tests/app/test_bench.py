@@ -16,7 +16,6 @@ from pyodide_app.errors import RequestError
 from tests.house.tree import ROOT
 
 DEMO = ROOT / "demo" / "lapidary-demo.gguf"
-GOLDEN = ROOT / "tests" / "golden" / "models" / "dense-q4_k_m.gguf"
 
 
 class Fake:

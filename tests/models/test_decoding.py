@@ -283,6 +283,23 @@ def test_a_failed_read_is_told_and_the_cache_forgotten(
         assert list(again.ids) == CASE.greedy("p20")[:9]
 
 
+def test_a_refused_write_leaves_the_engine_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise errors.DeviceError("the GPU refused what it was asked to do")
+
+    with paced(4) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(device(), "write", refuse)
+            with pytest.raises(errors.DeviceError):
+                generate(engine, CASE.ids("p20"), sampling=GREEDY)
+        end = generate(
+            engine, CASE.ids("p20"), sampling=GREEDY, max_tokens=3, ignore_eos=True
+        )
+        assert list(end.ids) == CASE.greedy("p20")[:3]
+
+
 def test_the_end_says_what_decoding_has_read() -> None:
     with paced(4, kv="f16", n_ctx=300) as engine:
         end = generate(

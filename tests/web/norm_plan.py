@@ -100,9 +100,7 @@ def norm(
     return Dispatch(
         Variant("rms_norm", overrides=(("WG", 32), ("HAS_WEIGHT", int(bool(weight))))),
         (x, bound, y),
-        kernels.load("rms_norm").pack(
-            {"dim": dim, "eps": EPS, "scale": scale}
-        ),
+        kernels.load("rms_norm").pack({"dim": dim, "eps": EPS, "scale": scale}),
         (1, 1, 1),
         "test",
     )

@@ -230,6 +230,28 @@ def test_full_context_is_explained(page, site):
     assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
 
 
+def test_long_prompt_is_told_of_and_its_reply_has_details(page, site):
+    open_page(page, site)
+    load(page, MODELS / "dense-q4_k_m.gguf")
+    say(page, "gem " * 60, timeout=120_000)
+    done = page.evaluate(LAST_DONE)
+    told = page.evaluate("messages.filter(({ stage }) => stage === 'prompt')")
+    width = told[1]["done"]
+    assert [message["done"] for message in told] == [*range(0, done["n_prompt"], width)]
+    assert {message["total"] for message in told} == {done["n_prompt"]}
+    page.get_by_role("button", name="Details").click()
+    details = page.locator(".reply .details")
+    n_read = done["weight_bytes"] + done["kv_bytes_read"]
+    speed = (done["n_generated"] - 1) / done["decode_seconds"]
+    assert done["bytes_per_second"] == pytest.approx(n_read * speed)
+    for row in (
+        f"Prompt{done['n_prompt']} tokens",
+        "Memory read",
+        f"Dispatches{done['n_dispatches']} per token",
+    ):
+        expect(details).to_contain_text(row)
+
+
 def test_cancelled_load_leaves_the_page_ready_for_another(page, site):
     open_page(page, site)
     page.set_input_files("#file", MODELS / "moe8-q4_k_m.gguf")
