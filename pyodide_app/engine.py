@@ -33,6 +33,7 @@ from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions, pack_state
 from pyodide_app.tokenizer import Tokenizer
 
+_STEP = (1, True)  # the plan of a token after the first
 _KEPT_PLANS = 8  # prefill plans of odd lengths that stay prepared
 _LOGIT_ROWS_BYTES = 32 << 20  # of the logits of one pass when all rows are wanted
 
@@ -84,6 +85,7 @@ class Engine:
         self.cached_ids: list[int] = []  # whose keys and values are in the cache
         self._arena = loaded.layout.arena
         self._plans: dict[tuple[int, bool], Prepared] = {}
+        self._ahead: asyncio.Task[Prepared] | None = None  # the decode step's plan
         self._buffers = loaded.layout.step
         tokenizer = loaded.tokenizer
         self._stop_ids = tokenizer.stop_ids if tokenizer else frozenset()
@@ -121,14 +123,17 @@ class Engine:
         return engine
 
     async def warm_up(self) -> None:
-        """Compile what a prompt and a reply need, before the first message waits."""
+        """Compile what a prompt needs, before the first message waits.
+
+        What only further tokens need is compiled behind that, while the prompt is read.
+        """
         await self._plan((self.loaded.tuning.chunk, True))
-        await self._plan((1, True))
         if self.loaded.rows is None:
             await self.device.settle()
             start = perf_counter()
             await self.device.read(View(self._buffers.state, 0, 4))
             self.pace = pace.Adaptive(latency=perf_counter() - start)
+        self._ahead = asyncio.ensure_future(self._prepare(_STEP))
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -172,6 +177,8 @@ class Engine:
 
     def close(self) -> None:
         """Free everything the model holds on the device."""
+        if self._ahead is not None:
+            self._ahead.cancel()
         self.device.release(self.loaded.layout.buffers)
 
     # -- requests ----------------------------------------------------------------
@@ -396,7 +403,7 @@ class Engine:
         """
         if first is None:
             return
-        plan = await self._plan((1, True))
+        plan = await self._plan(_STEP)
         queue = Queue(self.device, plan, self._buffers.sampled, self.pace)
         newest, found = first.token, [first]
         try:
@@ -500,6 +507,11 @@ class Engine:
         if key in self._plans:
             self._plans[key] = self._plans.pop(key)
             return self._plans[key]
+        if key == _STEP and self._ahead is not None and not self._ahead.done():
+            return await self._ahead
+        return await self._prepare(key)
+
+    async def _prepare(self, key: tuple[int, bool]) -> Prepared:
         plan = self.loaded.layout.plans.get(key[0]) if key[1] else None
         if plan is None:
             plan, _ = self.record(*key).finish()
