@@ -271,7 +271,8 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def exceptions(self) -> dict[str, str]:
         """Return the headers that differ for the file asked for."""
-        if self.path != DOWNLOADER:
+        # A request that is refused before it is parsed has no path.
+        if getattr(self, "path", None) != DOWNLOADER:
             return {}
         return {"Content-Security-Policy": DOWNLOADER_POLICY}
 
