@@ -1,8 +1,8 @@
 /**
  * Downloaded models in the browser's own file system (OPFS), one folder for each:
  *
- *   models/ID/.record       what is known of the model; written last, and whole or not
- *   models/ID/NAME          each of its files
+ *   downloads/ID/.record       what is known of the model; written last, and whole or not
+ *   downloads/ID/NAME          each of its files
  *
  * A model is whole when its record says so, never because its files are there.
  *
@@ -33,7 +33,7 @@
 
 import { bytes } from './format.js';
 
-const FOLDER = 'models';
+const FOLDER = 'downloads';
 const RECORD = '.record'; // no file's name begins with a dot
 
 /** Tells this page's other tabs that something here has changed. */
@@ -70,13 +70,13 @@ export function stateOf({ complete, fault }) {
   return complete ? 'complete' : 'partial';
 }
 
-async function modelsFolder() {
+async function downloadsFolder() {
   const root = await navigator.storage.getDirectory();
   return root.getDirectoryHandle(FOLDER, { create: true });
 }
 
 async function modelFolder(id, create = false) {
-  return (await modelsFolder()).getDirectoryHandle(id, { create });
+  return (await downloadsFolder()).getDirectoryHandle(id, { create });
 }
 
 /** Open a file of a model for writing, made if need be; only workers can. */
@@ -126,7 +126,7 @@ async function write(record) {
 /** @returns {Promise<ModelRecord[]>} the last used first */
 export async function listModels() {
   const records = [];
-  for await (const [id, { kind }] of (await modelsFolder()).entries()) {
+  for await (const [id, { kind }] of (await downloadsFolder()).entries()) {
     const record = kind === 'directory' ? await readRecord(id) : null;
     if (record) records.push(record);
     else await sweep(id);
@@ -144,7 +144,7 @@ function sweep(id) {
 /** Remove a model and all of its files. */
 export async function removeModel(id) {
   try {
-    await (await modelsFolder()).removeEntry(id, { recursive: true });
+    await (await downloadsFolder()).removeEntry(id, { recursive: true });
   } catch (error) {
     if (error.name !== 'NotFoundError') throw error;
   }
