@@ -167,7 +167,7 @@ def expect_whole(page: Page, content: bytes = PLAIN) -> None:
     assert record["complete"]
     assert [part["sha256"] for part in record["parts"]] == [sha256(content)]
     stored = page.evaluate(STORED)
-    assert stored.pop(f"models/{record['id']}/.record")
+    assert stored.pop(f"downloads/{record['id']}/.record")
     assert list(stored.values()) == [len(content)]
     act(page, "Verify")
     expect(page.locator("li.download")).to_contain_text("Verified")
