@@ -14,7 +14,6 @@
 //            HEADS: of these, how many a thread serves, a divisor; LANES: threads that share
 //            a key, a divisor of HEAD_DIM / 4; TEAMS: keys scored at once;
 //            KEYS: how many times that, for a tile
-// overrides  OWNS_CACHE: k and v of the new token are there, and stored
 // dispatch   (n_kv_heads, n_splits, 1): one workgroup per KV head and split of the keys
 // oracle     oracle.ops.attention_decode
 // tolerance  rtol=1e-5 atol=1e-6
@@ -27,7 +26,6 @@
 //            absolutely: HEAD_DIM products of order one at 6e-8 each give up to 1e-5 at 512.
 //            Against a prefill of the same token the order of sums differs.
 // source     Milakov and Gimelshein 2018 (online softmax); Dao et al. 2023 (flash-decoding)
-override OWNS_CACHE: bool = true;
 
 struct Params {
   n_kv_heads: u32,
@@ -39,6 +37,7 @@ struct Params {
   window: u32,
   n_pairs: u32,
   fine: u32,
+  owns_cache: u32,  // 1: k and v of the new token are there, and stored
   eps: f32,
 }
 
@@ -163,7 +162,7 @@ fn main(
     for (var h = 0u; h < HEADS; h++) {
       shares[(head + h) * STRIDE + lane] = squares(q_begin + h * WORDS);
     }
-    if (OWNS_CACHE && head == 0u) {
+    if (params.owns_cache == 1u && head == 0u) {
       shares[GROUP * STRIDE + lane] = squares(k_begin);
       shares[(GROUP + 1u) * STRIDE + lane] = squares(v_begin);
     }
@@ -172,7 +171,7 @@ fn main(
     highest[thread] = LOWEST;
   }
   workgroupBarrier();
-  if (OWNS_CACHE && end > last) {
+  if (params.owns_cache == 1u && end > last) {
     store_new(k_begin, v_begin, slot_word(last, kv_head), thread);
   }
   var q: array<vec4<f32>, HEADS * OWN>;

@@ -10,7 +10,8 @@
 // consts     HEAD_DIM: elements of a head, a multiple of 8; HEADS: query heads of one KV
 //            head that a workgroup takes; TOKENS: tokens that it takes;
 //            ROWS: room for their HEADS * TOKENS rows, a multiple of four;
-//            KEYS: of a tile, a multiple of four; COLUMNS: threads along a value
+//            KEYS: of a tile, a multiple of four; SPAN: words of a head staged at a time;
+//            COLUMNS: threads along a value
 // dispatch   (n_heads / HEADS, n_tokens / TOKENS, n_splits): one workgroup per tile of
 //            queries and split of the keys
 // oracle     oracle.ops.attention
@@ -53,7 +54,6 @@ const WORDS: u32 = HEAD_DIM / 4u;                // of a head
 const ROW_BLOCKS: u32 = ROWS / 4u;
 const KEY_BLOCKS: u32 = KEYS / 4u;
 const WG: u32 = ROW_BLOCKS * KEY_BLOCKS;
-const SPAN: u32 = max(1u, 256u / KEYS);           // words of a head staged at a time
 const Q_STRIDE: u32 = ROW_BLOCKS + 1u;           // neighbours in different banks
 const K_STRIDE: u32 = KEY_BLOCKS + 1u;
 const V_GROUPS: u32 = WG / COLUMNS;              // threads that add up the same columns

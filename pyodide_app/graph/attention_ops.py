@@ -52,7 +52,11 @@ class AttentionOps(Recorder):
         self._record(
             "attention_decode",
             {**bindings, "y": y},
-            {**params, "window": cache.window},
+            {
+                **params,
+                "window": cache.window,
+                "owns_cache": int(heads.k is not None),
+            },
             (cache.n_kv_heads, shape.n_splits, 1),
             slots={"kv": cache.kv},
             consts={
@@ -63,7 +67,6 @@ class AttentionOps(Recorder):
                 "TEAMS": shape.teams,
                 "KEYS": shape.keys,
             },
-            overrides={"OWNS_CACHE": int(heads.k is not None)},
         )
         if shape.n_splits == 1:
             return y
@@ -101,6 +104,7 @@ class AttentionOps(Recorder):
                 "TOKENS": shape.tokens,
                 "ROWS": shape.rows,
                 "KEYS": shape.keys,
+                "SPAN": shape.span,
                 "COLUMNS": shape.columns,
             },
         )

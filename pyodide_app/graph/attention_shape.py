@@ -46,6 +46,7 @@ class PrefillShape:
     tokens: int
     rows: int  # room for heads * tokens, a multiple of four
     keys: int  # of a tile
+    span: int  # words of a head staged at a time
     columns: int  # threads along a value
     split_keys: int
     n_splits: int
@@ -98,6 +99,7 @@ def prefill_shape(tune: Tuning, cache: LayerCache, n_heads: int) -> PrefillShape
     rows = max(4, _power_of_two_below(min(tune.prefill_rows, most_rows)))
     heads = max(n for n in range(1, min(rows, group) + 1) if group % n == 0)
     keys = 16 * threads // rows
+    span = max(1, tune.prefill_stage // keys)
     columns = max(4 * threads // rows, _power_of_two_below(min(words, threads)))
     own_words = -(-words // columns)
     own_blocks = -(-rows // (4 * (threads // columns)))
@@ -109,7 +111,9 @@ def prefill_shape(tune: Tuning, cache: LayerCache, n_heads: int) -> PrefillShape
         split_keys = _OPEN_END
     else:
         n_splits = -(-n_keys // split_keys) + (1 if cache.window else 0)
-    return PrefillShape(heads, rows // heads, rows, keys, columns, split_keys, n_splits)
+    return PrefillShape(
+        heads, rows // heads, rows, keys, span, columns, split_keys, n_splits
+    )
 
 
 def _power_of_two_below(n: int) -> int:

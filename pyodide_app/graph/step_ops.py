@@ -117,7 +117,7 @@ class StepOps(Recorder):
 def _chunk_and_list(n_vocab: int) -> tuple[int, int]:
     """Return the ids per chunk, and the sampler's room for chunks and for candidates.
 
-    SwiftShader compiles the longer list for half a second more.
+    SwiftShader compiles the longer list for a second more (see `Tuning`).
     """
-    most = 256 if n_vocab <= SMALL_VOCABULARY else 1024
+    most = 128 if n_vocab <= SMALL_VOCABULARY else 1024
     return 1 << (-(-n_vocab // most) - 1).bit_length(), most

@@ -11,6 +11,8 @@ class Tuning:
 
     A GPU wants many threads to a row so that loads coalesce. A software adapter runs a
     workgroup on one core and pays for every barrier: there, few lanes are fastest.
+    SwiftShader, under Chromium, compiles a store for every word of workgroup memory,
+    which WebGPU clears: a kilobyte costs a tenth of a second, so tiles there are small.
     """
 
     lanes: int  # threads that share one row of a matvec
@@ -29,6 +31,7 @@ class Tuning:
     attention_groups: int  # workgroups that keep the adapter busy with a single token
     prefill_threads: int  # threads per tile of queries
     prefill_rows: int  # rows of such a tile, query heads times tokens, at most
+    prefill_stage: int  # words of keys staged at a time
     prefill_sums: int  # numbers that one thread adds up, at most
     chunk: int  # tokens of a prompt that are prefilled in one pass
 
@@ -51,10 +54,11 @@ SOFTWARE = Tuning(
     attention_threads=16,
     attention_lanes=8,
     attention_heads=4,
-    attention_keys=16,
+    attention_keys=4,
     attention_groups=1,
-    prefill_threads=32,
+    prefill_threads=16,
     prefill_rows=16,
+    prefill_stage=32,
     prefill_sums=128,
     chunk=64,
 )
@@ -75,6 +79,7 @@ HARDWARE = Tuning(
     attention_groups=128,
     prefill_threads=128,
     prefill_rows=32,
+    prefill_stage=256,
     prefill_sums=64,
     chunk=256,
 )

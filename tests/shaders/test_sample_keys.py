@@ -17,7 +17,7 @@ from tests import gpu
 
 INF, NAN = np.inf, np.nan
 # At the edges of a word, of a workgroup and of a chunk, for both sizes of these.
-SIZES = [1, 31, 32, 33, 256, 257, 513, 2048, 4099, 16_384, 16_385, 262_144]
+SIZES = [1, 31, 32, 33, 128, 129, 257, 513, 2048, 4099, 16_384, 16_385, 262_144]
 
 
 def sample_keys(
@@ -48,9 +48,9 @@ def sample_keys(
 
 
 def chunk_of(n_vocab: int) -> int:
-    """Return how many ids share a maximum: few enough for 256, or 1024, maxima."""
+    """Return how many ids share a maximum: few enough for 128, or 1024, maxima."""
     chunk = 1
-    while chunk * (256 if n_vocab <= 16_384 else 1024) < n_vocab:
+    while chunk * (128 if n_vocab <= 16_384 else 1024) < n_vocab:
         chunk *= 2
     return chunk
 
