@@ -24,17 +24,15 @@ from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.chat.stop_strings import StopStrings
 from pyodide_app.decoding import Queue, Sampled
 from pyodide_app.gguf.sources import ByteSource
-from pyodide_app.gpu.device import Device, Prepared
-from pyodide_app.graph.ops import Ops
+from pyodide_app.gpu.device import Device
 from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.loader import DEFAULTS, Loaded, Progress, load
 from pyodide_app.models import gemma4 as model
+from pyodide_app.passes import STEP
 from pyodide_app.preflight import LoadOptions
-from pyodide_app.sampling import SamplingOptions, pack_state
+from pyodide_app.sampling import SamplingOptions, pack_ids, pack_state
 from pyodide_app.tokenizer import Tokenizer
 
-_STEP = (1, True)  # the plan of a token after the first
-_KEPT_PLANS = 8  # prefill plans of odd lengths that stay prepared
 _LOGIT_ROWS_BYTES = 32 << 20  # of the logits of one pass when all rows are wanted
 
 
@@ -83,9 +81,7 @@ class Engine:
             loaded.file.metadata.get_str("general.name", ""),
         )
         self.cached_ids: list[int] = []  # whose keys and values are in the cache
-        self._arena = loaded.layout.arena
-        self._plans: dict[tuple[int, bool], Prepared] = {}
-        self._ahead: asyncio.Task[Prepared] | None = None  # the decode step's plan
+        self.passes = loaded.passes
         self._buffers = loaded.layout.step
         tokenizer = loaded.tokenizer
         self._stop_ids = tokenizer.stop_ids if tokenizer else frozenset()
@@ -93,7 +89,7 @@ class Engine:
         self._busy = False
         self.pace: pace.Pace = pace.Single() if loaded.rows else pace.Adaptive()
         suppressed = tokenizer.suppress_ids if tokenizer else ()
-        self._write_bits(self._buffers.suppressed, suppressed)
+        self._write_ids(self._buffers.suppressed, suppressed)
 
     @classmethod
     async def load(
@@ -115,7 +111,6 @@ class Engine:
         )
         engine = cls(device, loaded)
         try:
-            progress(Progress("pipelines", 0, 1))
             await engine.warm_up()
         except BaseException:
             engine.close()
@@ -123,17 +118,16 @@ class Engine:
         return engine
 
     async def warm_up(self) -> None:
-        """Compile what a prompt needs, before the first message waits.
+        """Measure how fast the device answers, and compile what a reply needs.
 
-        What only further tokens need is compiled behind that, while the prompt is read.
+        A prompt's pass is here; the step is compiled behind the first message.
         """
-        await self._plan((self.loaded.tuning.chunk, True))
         if self.loaded.rows is None:
             await self.device.settle()
             start = perf_counter()
             await self.device.read(View(self._buffers.state, 0, 4))
             self.pace = pace.Adaptive(latency=perf_counter() - start)
-        self._ahead = asyncio.ensure_future(self._prepare(_STEP))
+        self.passes.begin(STEP)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -177,8 +171,7 @@ class Engine:
 
     def close(self) -> None:
         """Free everything the model holds on the device."""
-        if self._ahead is not None:
-            self._ahead.cancel()
+        self.passes.close()
         self.device.release(self.loaded.layout.buffers)
 
     # -- requests ----------------------------------------------------------------
@@ -290,7 +283,7 @@ class Engine:
         items = self._run(list(ids), options, max_tokens, progress)
         try:
             stops = () if ignore_eos else self._stop_ids
-            self._write_bits(self._buffers.stops, stops)
+            self._write_ids(self._buffers.stops, stops)
             async with aclosing(items):
                 async for item in items:
                     yield item
@@ -309,7 +302,7 @@ class Engine:
             chunk = list(ids[begin : begin + width])
             self._write_chunk(begin, chunk)
             await self._gather(chunk)
-            ops = self._ops(f"logits.{len(chunk)}", len(chunk))
+            ops = self.passes.ops(f"logits.{len(chunk)}", len(chunk))
             x = step.forward(ops, self.loaded.model, self._buffers, len(chunk))
             y = model.logits(ops, self.loaded.model, x)
             plan, views = ops.finish()
@@ -370,7 +363,7 @@ class Engine:
         up in another order. So a prompt gives the same bits however it is cut.
         """
         self.device.write(self._buffers.state, 0, pack_state(begin, sampling))
-        self._write_bits(self._buffers.seen, ids)
+        self._write_ids(self._buffers.seen, ids)
         del self.cached_ids[begin:]
         chunk = self.loaded.tuning.chunk
         for position in range(begin, len(ids), chunk):
@@ -382,7 +375,7 @@ class Engine:
             self._write_chunk(first, part)
             await self._gather(part)
             last = position + chunk >= len(ids)
-            prepared = await self._plan((len(part), last))
+            prepared = await self.passes.get((len(part), last))
             # What no pass has sampled yet is read to wait for the pass.
             data = await self.device.run(prepared, View(self._buffers.sampled, 0, 4))
             self.cached_ids[first:] = part
@@ -403,7 +396,7 @@ class Engine:
         """
         if first is None:
             return
-        plan = await self._plan(_STEP)
+        plan = await self.passes.get(STEP)
         queue = Queue(self.device, plan, self._buffers.sampled, self.pace)
         newest, found = first.token, [first]
         try:
@@ -478,10 +471,11 @@ class Engine:
                 remedy="Start a new chat, or load the model with a longer context",
             )
 
-    # -- plans -------------------------------------------------------------------
+    # -- what a pass reads ---------------------------------------------------------
 
-    def _write_bits(self, buffer: Buffer, ids: Iterable[int]) -> None:
-        self.device.write(buffer, 0, _bits(buffer.size // 4, ids))
+    def _write_ids(self, buffer: Buffer, ids: Iterable[int]) -> None:
+        n_vocab = self.loaded.model.config.n_vocab
+        self.device.write(buffer, 0, pack_ids(ids, n_vocab))
 
     def _write_chunk(self, position: int, ids: Sequence[int]) -> None:
         self.device.write(self._buffers.state, 0, struct.pack("<I", position))
@@ -492,47 +486,8 @@ class Engine:
         if self.loaded.rows is not None:
             await self.loaded.rows.gather(self.device, ids)
 
-    def _ops(self, label: str, n_tokens: int, trace: bool = False) -> Ops:
-        state = self._buffers.state
-        return Ops(label, self.loaded.tuning, self._arena, state, n_tokens, trace)
-
-    def record(self, n_tokens: int, sample: bool, trace: bool = False) -> Ops:
-        """Record a pass over n tokens; with `sample` it ends in the next token."""
-        ops = self._ops(f"step.{n_tokens}", n_tokens, trace)
-        step.record(ops, self.loaded.model, self._buffers, sample)
-        return ops
-
-    async def _plan(self, key: tuple[int, bool]) -> Prepared:
-        """Return the prepared pass over key[0] tokens, keeping the latest few."""
-        if key in self._plans:
-            self._plans[key] = self._plans.pop(key)
-            return self._plans[key]
-        if key == _STEP and self._ahead is not None and not self._ahead.done():
-            return await self._ahead
-        return await self._prepare(key)
-
-    async def _prepare(self, key: tuple[int, bool]) -> Prepared:
-        plan = self.loaded.layout.plans.get(key[0]) if key[1] else None
-        if plan is None:
-            plan, _ = self.record(*key).finish()
-        prepared = await self.device.prepare(plan)
-        whole_chunk = self.loaded.tuning.chunk
-        odd = [k for k in self._plans if k[0] not in (1, whole_chunk)]
-        if len(odd) >= _KEPT_PLANS:
-            del self._plans[odd[0]]
-        self._plans[key] = prepared
-        return prepared
-
 
 def _cut(end: Finished, n_generated: int) -> Finished:
     """Return the end of a reply that a stop string has ended after so many tokens."""
     ids = end.ids[:n_generated]
     return replace(end, reason="stop", ids=ids, n_generated=n_generated)
-
-
-def _bits(n_words: int, ids: Iterable[int]) -> bytes:
-    """Return a bit mask with the bits of `ids` set, as little-endian words."""
-    mask = bytearray(4 * n_words)
-    for i in ids:
-        mask[i >> 3] |= 1 << (i & 7)
-    return bytes(mask)

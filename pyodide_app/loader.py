@@ -16,6 +16,7 @@ from pyodide_app.graph.tuning import Tuning
 from pyodide_app.layout import PER_LAYER_TABLE, Layout
 from pyodide_app.models import gemma4
 from pyodide_app.models.gemma4_config import ARCHITECTURE, Config, select_tensors
+from pyodide_app.passes import Passes
 from pyodide_app.preflight import Fit, LoadOptions
 from pyodide_app.tokenizer import Tokenizer
 
@@ -56,6 +57,7 @@ class Loaded:
     n_parameters: int
     fit: Fit  # what was said of it before it was loaded
     layout: Layout
+    passes: Passes
 
     @property
     def model(self) -> gemma4.Model:
@@ -127,14 +129,19 @@ async def load(
     fitted, layout = await _reserve(
         device, header, options, rotated, arranged, make_room
     )
+    passes = Passes(device, layout)
+    prompt = passes.begin(passes.prompt)  # shaders compile while weights are read
     try:
         await _upload(device, header, fitted, layout, progress)
         _write_tables(device, header.config, factors, fitted, layout)
+        progress(Progress("pipelines", 0, 1))
+        await prompt
     except BaseException:
+        passes.close()
         device.release(layout.buffers)
         raise
     n_parameters = sum(info.n_elements for info in header.file.tensors.values())
-    return Loaded(header.file, tokenizer, n_parameters, fitted, layout)
+    return Loaded(header.file, tokenizer, n_parameters, fitted, layout, passes)
 
 
 def _arrange(

@@ -78,7 +78,7 @@ def trace(engine: Engine, ids: Sequence[int]) -> dict[str, np.ndarray]:
     reads them computes for itself are missing.
     """
     engine._write_chunk(0, ids)
-    ops = engine._ops("trace", len(ids), trace=True)
+    ops = engine.passes.ops("trace", len(ids), trace=True)
     model = engine.loaded.model
     x = step.forward(ops, model, engine._buffers, len(ids))
     _, h = ops.norm(x, model.weights["output_norm.weight"])

@@ -8,6 +8,7 @@ import pytest
 
 from pyodide_app.engine import Engine
 from pyodide_app.pace import Single
+from pyodide_app.passes import STEP
 from tests.golden_data import Case, committed_cases
 from tests.gpu import device
 from tests.models.native import GREEDY, opened
@@ -18,7 +19,7 @@ def test_a_decode_step_is_one_submit_and_makes_no_object(case: Case) -> None:
     with opened(case.gguf, kv="f16") as engine:
         engine.pace = Single()
         costs = asyncio.run(step_costs(engine, case.ids("p20"), 6))
-        plan, _ = engine.record(1, sample=True).finish()
+        plan, _ = engine.passes.record(STEP).finish()
     # With the first token, of the prefill, the plan of a step is prepared; each next
     # step is submitted before its token is yielded, and none with the last.
     for cost in costs[2:-1]:

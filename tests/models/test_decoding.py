@@ -12,6 +12,7 @@ import pytest
 from pyodide_app import decoding, errors
 from pyodide_app.engine import Engine, Finished
 from pyodide_app.pace import Adaptive, Fixed, Single
+from pyodide_app.passes import STEP
 from pyodide_app.sampling import SamplingOptions
 from tests.golden_data import committed_cases
 from tests.gpu import device
@@ -243,7 +244,7 @@ def test_a_batch_is_one_call_one_submit_and_no_object(n_tokens: int) -> None:
         return {name: n - before[name] for name, n in device().counters.items()}
 
     with paced(n_tokens) as engine:
-        n_dispatches = len(engine.record(1, sample=True).finish()[0].dispatches)
+        n_dispatches = len(engine.passes.record(STEP).finish()[0].dispatches)
         counted(engine, 6)
         few, many = counted(engine, 2), counted(engine, 6)
     assert {name: many[name] - few[name] for name in many} == {

@@ -9,6 +9,7 @@ import pytest
 
 from pyodide_app.engine import Engine
 from pyodide_app.graph.tuning import HARDWARE
+from pyodide_app.passes import STEP
 from tests.compare import relative_l2
 from tests.golden_data import PROMPTS, Case, cases, committed_cases
 from tests.models.native import greedy, logits, opened
@@ -51,7 +52,7 @@ def test_a_gpus_plans_give_the_same(case: Case, n_ctx: int) -> None:
     # few, as in the shorter context; every token of p20 and p80 alone, then in chunks.
     tune = replace(HARDWARE, chunk=1 if n_ctx == 128 else 48)
     with opened(case.gguf, tune=tune, n_ctx=n_ctx) as engine:
-        plan, _ = engine.record(1, sample=True).finish()
+        plan, _ = engine.passes.record(STEP).finish()
         check_greedy(engine, case)
     inputs = {dict(d.variant.slots).get("input") for d in plan.dispatches}
     assert {"residual"} < inputs

@@ -15,6 +15,7 @@ from pyodide_app.gpu.wgpu_native import NativeDevice
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import Buffer
 from pyodide_app.measure import measure, read_rate
+from pyodide_app.passes import STEP
 from pyodide_app.preflight import LoadOptions
 from tests import realshape
 from tests.golden_data import Case, committed_cases
@@ -37,8 +38,8 @@ def test_loading_takes_what_was_said(
         try:
             made = [b for b in gpu._buffers if b not in before]
             held = [b for b in made if not b.label.startswith("staging")]
-            plan, _ = engine.record(1, sample=True).finish()
-            scratch = sum(buffer.size for buffer in engine._arena.buffers)
+            plan, _ = engine.passes.record(STEP).finish()
+            scratch = sum(buffer.size for buffer in engine.loaded.layout.arena.buffers)
         finally:
             engine.close()
     assert engine.loaded.fit == fit

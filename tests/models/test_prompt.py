@@ -31,7 +31,7 @@ def watch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[], np.nd
     views: list[View] = []
 
     async def plan(key: tuple[int, bool]):
-        ops = engine.record(*key, trace=True)
+        ops = engine.passes.record(key, trace=True)
         recorded, places = ops.finish()
         if key[0] > 1 and "result_output" in ops.named:  # not of a decode step
             views.append(places[ops.named["result_output"]])
@@ -41,7 +41,7 @@ def watch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[], np.nd
         data = asyncio.run(engine.device.read(views[-1]))
         return np.frombuffer(data, np.float32)
 
-    monkeypatch.setattr(engine, "_plan", plan)
+    monkeypatch.setattr(engine.passes, "get", plan)
     return read
 
 
@@ -105,7 +105,7 @@ def test_layers_that_store_nothing_run_for_the_last_token(
 ) -> None:
     with opened(case.gguf, tune=tune) as engine:
         plans = {
-            (n, sample): engine.record(n, sample).finish()[0]
+            (n, sample): engine.passes.record((n, sample)).finish()[0]
             for n, sample in ((1, True), (16, True), (16, False))
         }
         last = max(engine.loaded.model.caches)
