@@ -7,35 +7,17 @@
  * engine chooses.
  */
 
-import { createRequire } from 'node:module';
-
-// The packages are the page's, not this folder's.
-const { resolve } = createRequire(new URL('../web/package.json', import.meta.url));
-const { default: puppeteer } = await import(resolve('puppeteer-core'));
+import { withFirefox } from '../tools/firefox.mjs';
 
 const [executablePath, site, model, questions, batches] = process.argv.slice(2);
 
-const browser = await puppeteer.launch({
-  browser: 'firefox',
-  executablePath,
-  headless: true,
-  protocolTimeout: 600_000,
-  extraPrefsFirefox: {
-    'dom.webgpu.enabled': true,
-    'dom.webgpu.workers.enabled': true,
-    'gfx.webgpu.ignore-blocklist': true,
-  },
-});
-try {
-  const page = await browser.newPage();
+await withFirefox(executablePath, async (page) => {
   await page.goto(new URL('style.css', site).href); // the page's origin without its scripts
   for (const batch of JSON.parse(batches)) {
     const replies = await page.evaluate(decode, model, JSON.parse(questions), batch);
     console.log(JSON.stringify({ batch, replies }));
   }
-} finally {
-  await browser.close();
-}
+});
 
 /** Runs in the page: load the model in a worker, warm up, and answer the questions. */
 async function decode(model, questions, batch) {

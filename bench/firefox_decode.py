@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.first_reply import serving
-from tools import bundle, environment
+from tools import bundle, firefox
 
 DRIVER = Path(__file__).with_suffix(".mjs")
-VULKAN = Path("/usr/share/vulkan/icd.d")
 ADAPTS = 0  # the engine chooses
 QUESTIONS = [
     f"Tell me a long story about a {hero}." for hero in ("fox", "king", "bird")
@@ -32,12 +31,10 @@ QUESTIONS = [
 
 def measure(site: str, model: str, batches: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Yield a row for each number of tokens per submit, as Firefox gives them."""
-    found = sorted(VULKAN.glob("lvp_icd*.json"))  # llvmpipe, where no other is named
-    driver = os.environ.get("VK_ICD_FILENAMES") or str(found[0] if found else "")
-    arguments = [environment.find_firefox(), site, model, json.dumps(QUESTIONS)]
+    asked = [json.dumps(QUESTIONS), json.dumps(list(batches))]
     with subprocess.Popen(
-        [environment.node(), DRIVER, *arguments, json.dumps(list(batches))],
-        env={**os.environ, "VK_ICD_FILENAMES": driver},
+        firefox.command(DRIVER, site, model, *asked),
+        env=firefox.variables(),
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -238,15 +238,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
     parser.add_argument("--adapter", default="", help="part of the GPU's name")
     parser.add_argument("--browser", action="store_true", help="in Chromium, too")
-    parser.add_argument(
-        "--vs",
-        nargs="+",
-        action="extend",
-        default=[],
-        choices=peers.NAMES,
-        metavar="PEER",
-        help="other engines on the same files",
-    )
+    peers.add_argument(parser)
     parser.add_argument("--quick", action="store_true", help="small cuts, as a proof")
     return parser.parse_args(arguments)
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,19 @@ NPM_PACKAGE = "@wllama/wllama@3.8.1"
 FOLDER = ROOT / ".cache" / "peers"
 # How each is built. ggml finds the Vulkan headers and `glslc` by itself.
 CMAKE_ARGS = {LLAMA_CPP: "-DGGML_NATIVE=on", LLAMA_CPP_VULKAN: "-DGGML_VULKAN=on"}
+
+
+def add_argument(parser: ArgumentParser) -> None:
+    """Let a benchmark be asked for peers, by `vs`."""
+    parser.add_argument(
+        "--vs",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=NAMES,
+        metavar="PEER",
+        help=f"other engines on the same files: {', '.join(NAMES)}",
+    )
 
 
 def llama_python(name: str) -> Path:

@@ -343,15 +343,7 @@ def parser(
     made.add_argument("--repeats", type=int, default=3, metavar="N")
     made.add_argument("--browser", action="store_true", help="in Chromium, too")
     made.add_argument("--no-native", action="store_true", help="not natively")
-    made.add_argument(
-        "--vs",
-        nargs="+",
-        action="extend",
-        default=[],
-        choices=peers.NAMES,
-        metavar="PEER",
-        help=f"another engine: {', '.join(peers.NAMES)}",
-    )
+    peers.add_argument(made)
     made.add_argument(
         "--vs-commit",
         action="append",

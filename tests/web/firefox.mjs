@@ -2,35 +2,16 @@
  * Chat once in a real Firefox, over WebDriver BiDi, and print what came of it as JSON.
  *
  *   node firefox.mjs FIREFOX URL MODEL WRONG_FILE PROMPT SETTINGS
- *
- * VK_ICD_FILENAMES in the environment names the Vulkan driver that WebGPU gets.
  */
 
-import { createRequire } from 'node:module';
-
-// The packages are the page's, not this folder's.
-const { resolve } = createRequire(new URL('../../web/package.json', import.meta.url));
-const { default: puppeteer } = await import(resolve('puppeteer-core'));
+import { withFirefox } from '../../tools/firefox.mjs';
 
 const TIMEOUT = 120_000;
 const [executablePath, url, model, wrongFile, prompt, settings] = process.argv.slice(2);
 
-const browser = await puppeteer.launch({
-  browser: 'firefox',
-  executablePath,
-  headless: true,
-  extraPrefsFirefox: {
-    'dom.webgpu.enabled': true,
-    'dom.webgpu.workers.enabled': true,
-    'gfx.webgpu.ignore-blocklist': true,
-  },
+await withFirefox(executablePath, async (page) => {
+  console.log(JSON.stringify(await chat(page)));
 });
-try {
-  const result = await chat(await browser.newPage());
-  console.log(JSON.stringify(result));
-} finally {
-  await browser.close();
-}
 
 async function chat(page) {
   const requests = [];
@@ -52,7 +33,7 @@ async function chat(page) {
     window.messages.find(({ kind, ids }) => kind === 'done' && ids));
   const reply = await page.$eval('.reply .prose:not(.thoughts)', (node) => node.textContent);
   const answers = await page.evaluate(timeAnswers);
-  const version = await browser.version();
+  const version = await page.browser().version();
   return { version, problem, done, reply, answers, requests, complaints };
 }
 

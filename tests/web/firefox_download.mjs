@@ -3,34 +3,16 @@
  * go on, verify it and load it; print what came of it as JSON.
  *
  *   node firefox_download.mjs FIREFOX PAGE ADDRESS
- *
- * VK_ICD_FILENAMES in the environment names the Vulkan driver that WebGPU gets.
  */
 
-import { createRequire } from 'node:module';
-
-// The packages are the page's, not this folder's.
-const { resolve } = createRequire(new URL('../../web/package.json', import.meta.url));
-const { default: puppeteer } = await import(resolve('puppeteer-core'));
+import { withFirefox } from '../../tools/firefox.mjs';
 
 const TIMEOUT = 60_000;
 const [executablePath, url, address] = process.argv.slice(2);
 
-const browser = await puppeteer.launch({
-  browser: 'firefox',
-  executablePath,
-  headless: true,
-  extraPrefsFirefox: {
-    'dom.webgpu.enabled': true,
-    'dom.webgpu.workers.enabled': true,
-    'gfx.webgpu.ignore-blocklist': true,
-  },
+await withFirefox(executablePath, async (page) => {
+  console.log(JSON.stringify(await download(page)));
 });
-try {
-  console.log(JSON.stringify(await download(await browser.newPage())));
-} finally {
-  await browser.close();
-}
 
 async function download(page) {
   const complaints = [];

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.web.test_end_to_end import MODELS, PROMPT, SETTINGS, native
-from tools import environment
+from tools import environment, firefox
 
 SCRIPT = Path(__file__).with_name("firefox.mjs")
-DRIVERS = Path("/usr/share/vulkan/icd.d")
-
-
-def vulkan_driver() -> str:
-    """Return the driver that the environment names, else llvmpipe's."""
-    found = sorted(DRIVERS.glob("lvp_icd*.json"))
-    return os.environ.get("VK_ICD_FILENAMES") or str(found[0] if found else "")
 
 
 def test_there_is_a_firefox():
@@ -29,17 +21,10 @@ def test_there_is_a_firefox():
 def test_chats_like_natively_and_asks_nobody_else(site, tmp_path):
     wrong = tmp_path / "notes.txt"
     wrong.write_text("This is no model.")
-    arguments = [
-        environment.find_firefox(),
-        site,
-        MODELS / "dense-q4_k_m.gguf",
-        wrong,
-        PROMPT,
-        json.dumps(SETTINGS),
-    ]
+    model, settings = MODELS / "dense-q4_k_m.gguf", json.dumps(SETTINGS)
     result = subprocess.run(
-        [environment.node(), SCRIPT, *arguments],
-        env={**os.environ, "VK_ICD_FILENAMES": vulkan_driver()},
+        firefox.command(SCRIPT, site, model, wrong, PROMPT, settings),
+        env=firefox.variables(),
         capture_output=True,
         text=True,
     )

@@ -119,13 +119,10 @@ def test_another_model_can_be_taken_from_the_list_later(page, site, serving):
     expect(page.get_by_role("button", name=NAME)).to_be_hidden()
 
 
-def test_system_prompt_of_a_model_is_kept(page, site, store, serving):
-    weights = MODELS / "dense-q4_k_m.gguf"
-    make_store(store, {"gemma4:french": weights}, system="Answer in French.")
-    open_page(page, site)
-    page.locator("#ollama-title").click()
+def prompt_lengths(page: Page, *names: str) -> list[int]:
+    """Return how many tokens the same message makes for each model of the list."""
     lengths = []
-    for name in ("gemma4:french", NAME):
+    for name in names:
         page.get_by_role("button", name=name).click()
         body = page.locator("body")
         expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
@@ -133,7 +130,16 @@ def test_system_prompt_of_a_model_is_kept(page, site, store, serving):
         lengths.append(page.evaluate(LAST_DONE)["n_prompt"])
         page.get_by_role("button", name="Model: ").click()
         page.get_by_role("button", name="Choose another model").click()
-    assert lengths[0] > lengths[1] + len("Answer in French.".split())
+    return lengths
+
+
+def test_system_prompt_of_a_model_is_kept(page, site, store, serving):
+    weights = MODELS / "dense-q4_k_m.gguf"
+    make_store(store, {"gemma4:french": weights}, system="Answer in French.")
+    open_page(page, site)
+    page.locator("#ollama-title").click()
+    french, plain = prompt_lengths(page, "gemma4:french", NAME)
+    assert french > plain + len("Answer in French.".split())
 
 
 OPTIONS = {"temperature": 0, "num_predict": 8, "num_ctx": 192, "mirostat": 1}
@@ -211,18 +217,8 @@ def test_name_of_a_model_tells_its_template(page, site, store, serving):
     make_store(store, {"gemma4:26b": MODELS / "dense-q4_k_m.gguf"})
     open_page(page, site)
     page.locator("#ollama-title").click()
-    lengths = []
-    for name in ("gemma4:26b", NAME):
-        page.get_by_role("button", name=name).click()
-        body = page.locator("body")
-        expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
-        say(page, PROMPT, timeout=120_000)
-        lengths.append(page.evaluate(LAST_DONE)["n_prompt"])
-        page.get_by_role("button", name="Model: ").click()
-        page.get_by_role("button", name="Choose another model").click()
-    assert (
-        lengths[0] > lengths[1]
-    )  # the large models' template answers without a thought
+    large, small = prompt_lengths(page, "gemma4:26b", NAME)
+    assert large > small  # the large models' template answers without a thought
 
 
 def damage(blob: Path) -> str:

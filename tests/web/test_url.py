@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import time
@@ -19,8 +18,7 @@ from tests.web.conftest import Watch, say, use_fake_worker, use_model
 from tests.web.model_server import Faults, ModelServer, serving
 from tests.web.test_accessibility import check
 from tests.web.test_end_to_end import LAST_DONE, MODELS, PROMPT, native, open_page
-from tests.web.test_firefox import vulkan_driver
-from tools import environment
+from tools import firefox
 
 FIREFOX = Path(__file__).with_name("firefox_download.mjs")
 DENSE = MODELS / "dense-q4_k_m.gguf"
@@ -641,15 +639,12 @@ def test_is_named_readable_and_fits(ui, remote, state):
 def test_firefox_goes_on_verifies_and_loads(site, remote):
     remote.files["dense.gguf"] = DENSE.read_bytes()
     remote.faults.chunk_seconds = 2 * SLOW
-    command = [
-        environment.node(),
-        FIREFOX,
-        environment.find_firefox(),
-        site,
-        remote.url("dense.gguf"),
-    ]
-    variables = {**os.environ, "VK_ICD_FILENAMES": vulkan_driver()}
-    reply = subprocess.run(command, env=variables, capture_output=True, text=True)
+    reply = subprocess.run(
+        firefox.command(FIREFOX, site, remote.url("dense.gguf")),
+        env=firefox.variables(),
+        capture_output=True,
+        text=True,
+    )
     assert reply.returncode == 0, reply.stderr[-3000:]
     seen = json.loads(reply.stdout)
     assert seen["complaints"] == []
