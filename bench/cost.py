@@ -5,7 +5,8 @@
 MODEL is a released size, by its real header and without its weights (`e2b`, `e4b`,
 `12b`, `26b-a4b`, `31b`), a GGUF file, or a name in Ollama's store; all five sizes
 unless said. The step is the one that a GPU gets which has what nearly all of today's
-have.
+have. Submits, calls and objects are counted while the engine decodes on a device that
+computes nothing.
 `--check` exits with 1 where a figure is outside its bound.
 """
 
@@ -18,7 +19,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pyodide_app import loader, preflight
+from bench.counting import CountingDevice
+from pyodide_app import loader, pace, preflight
+from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan
@@ -26,6 +29,7 @@ from pyodide_app.graph.tensors import Weight
 from pyodide_app.layout import Layout
 from pyodide_app.model_argument import open_model
 from pyodide_app.models.gemma4_config import Config
+from pyodide_app.passes import Passes
 from pyodide_app.preflight import LoadOptions
 from tests import realshape
 
@@ -50,6 +54,7 @@ PER_MOE_LAYER = 13
 OUTSIDE = 8
 E2B_PUBLISHED = 283
 READBACK = 64  # bytes per token
+BATCH = pace.MOST  # tokens of a submit
 EXTRA_WEIGHT_BYTES = 1.01
 
 
@@ -67,7 +72,10 @@ class Cost:
     kv_bytes: int  # read at the context, each key once per KV head
     kv_needed: int
     scratch_bytes: int
-    readback: int  # bytes per token
+    submits: int  # per batch of tokens
+    host_calls: int  # likewise
+    objects: int  # likewise, that are made on the GPU
+    readback: float  # bytes per token
     has_per_layer: bool
 
     def violations(self) -> Iterator[str]:
@@ -78,6 +86,9 @@ class Cost:
             ("dispatches of a layer with experts", self.moe, PER_MOE_LAYER + more),
             ("dispatches outside the layers", self.outside, OUTSIDE),
             ("bytes read back", self.readback, READBACK),
+            ("submits per batch", self.submits, 1),
+            ("host calls per batch", self.host_calls, 1),
+            ("objects made per batch", self.objects, 0),
             (
                 "weight bytes",
                 self.weight_bytes,
@@ -99,6 +110,7 @@ async def measure(name: str, sources: Sequence[ByteSource], n_keys: int) -> Cost
     plan = layout.plans[1]
     layers = Counter(layer_of(dispatch) for dispatch in plan.dispatches)
     outside = layers.pop(None, 0)
+    of_batch = await count_batch(checked)
     return Cost(
         name,
         len(plan.dispatches),
@@ -110,9 +122,29 @@ async def measure(name: str, sources: Sequence[ByteSource], n_keys: int) -> Cost
         kv_bytes(config, layout, plan, n_keys),
         preflight.kv_bytes_read(config, checked.fit.kv, n_keys),
         checked.fit.scratch_bytes,
-        4,  # Sampled is one word
+        of_batch["submits"],
+        of_batch["host_calls"],
+        of_batch["objects"],
+        of_batch["bytes_read"] / BATCH,
         bool(config.per_layer_dim),
     )
+
+
+async def count_batch(checked: loader.Checked) -> Counter[str]:
+    """Count what the host does for one more batch of a reply."""
+    device, layout = CountingDevice(ADAPTER), checked.layout
+    passes = Passes(device, layout)
+    loaded = loader.Loaded(checked.file, None, 0, checked.fit, layout, passes)
+    engine = Engine(device, loaded)
+    engine.pace = pace.Fixed(BATCH)
+    counts = []
+    for n_batches in (1, 2, 3):  # the first prepares the passes
+        before = device.counters.copy()
+        async for _ in engine.generate([2], max_tokens=1 + n_batches * BATCH):
+            pass
+        counts.append(device.counters - before)
+    _, few, many = counts
+    return many - few
 
 
 def layer_of(dispatch: Dispatch) -> int | None:
@@ -188,9 +220,13 @@ def table(costs: Sequence[Cost], n_keys: int) -> str:
         (f"  per dense layer (≤ {PER_DENSE_LAYER})", [str(c.dense) for c in costs]),
         (f"  per MoE layer (≤ {PER_MOE_LAYER})", [str(c.moe) for c in costs]),
         (f"  outside the layers (≤ {OUTSIDE})", [str(c.outside) for c in costs]),
-        ("submits and host calls per batch of K", ["1" for _ in costs]),
-        (f"bytes read back per token (≤ {READBACK})", [str(c.readback) for c in costs]),
-        ("GPU objects made per token", ["0" for _ in costs]),
+        (f"submits per {BATCH} tokens (1)", [str(c.submits) for c in costs]),
+        (f"host calls per {BATCH} tokens (1)", [str(c.host_calls) for c in costs]),
+        (
+            f"bytes read back per token (≤ {READBACK})",
+            [f"{c.readback:g}" for c in costs],
+        ),
+        ("GPU objects made meanwhile (0)", [str(c.objects) for c in costs]),
         ("weights read, GB", [f"{c.weight_bytes / 1e9:.3f}" for c in costs]),
         (
             f"  over what is needed (≤ {EXTRA_WEIGHT_BYTES})",

@@ -25,6 +25,8 @@ def test_a_step_costs_what_it_did(model: str) -> None:
     longest = max(found.dense, found.moe)
     assert (found.n_dispatches, found.outside, longest) == PINNED[model]
     assert found.weight_bytes == pytest.approx(found.needed_bytes, rel=1e-4)
+    assert (found.submits, found.host_calls, found.objects) == (1, 1, 0)
+    assert found.readback == 4
     assert list(found.violations()) == []
 
 
@@ -39,9 +41,10 @@ def test_the_check_names_what_is_outside_its_bound(
 ) -> None:
     (good,) = asyncio.run(cost.costs_of(["e2b"], "Q4_K_M", 512))
     bad = dataclasses.replace(
-        good, n_dispatches=283, weight_bytes=2 * good.weight_bytes
+        good, n_dispatches=283, weight_bytes=2 * good.weight_bytes, objects=16
     )
     assert [line.split()[1:3] for line in bad.violations()] == [
+        ["16", "objects"],
         [f"{bad.weight_bytes:,}", "weight"],
         ["283", "dispatches,"],
     ]
