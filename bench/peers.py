@@ -63,8 +63,9 @@ def llama_python(name: str) -> Path:
     print(f"Building {PACKAGE} for {name}", file=sys.stderr, flush=True)
     environment.run([sys.executable, "-m", "venv", folder])
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    # Nor a wheel that was built with other arguments.
     environment.run(
-        [*pip, "--no-binary=llama-cpp-python", PACKAGE],
+        [*pip, "--no-cache-dir", "--no-binary=llama-cpp-python", PACKAGE],
         env={**os.environ, "CMAKE_ARGS": CMAKE_ARGS[name]},
     )
     environment.set_done(folder, PACKAGE, dev=False)

@@ -16,6 +16,15 @@ import llama_cpp
 
 def load(options: dict[str, Any]) -> llama_cpp.Llama:
     """Load the model, on all cores, or all its layers on a GPU."""
+    if has_amx():
+        defaults = llama_cpp.llama_model_default_params
+
+        def plain() -> llama_cpp.llama_model_params:
+            params = defaults()
+            params.use_extra_bufts = False
+            return params
+
+        llama_cpp.llama_cpp.llama_model_default_params = plain
     return llama_cpp.Llama(
         options["files"][0],
         n_ctx=options["n_ctx"],
@@ -24,6 +33,11 @@ def load(options: dict[str, Any]) -> llama_cpp.Llama:
         n_threads_batch=os.cpu_count(),
         verbose=options["gpu"],  # its log names the device
     )
+
+
+def has_amx() -> bool:
+    """Say whether weights would be laid out for AMX, which 0.3.36 dies of in places."""
+    return b"AMX_INT8 = 1" in llama_cpp.llama_print_system_info()
 
 
 def describe(model: llama_cpp.Llama, gpu: bool) -> dict[str, Any]:
@@ -35,6 +49,7 @@ def describe(model: llama_cpp.Llama, gpu: bool) -> dict[str, Any]:
         "package": f"llama-cpp-python {llama_cpp.__version__}",
         "ran_on": "Vulkan" if gpu else f"CPU, {os.cpu_count()} threads",
         "system": system.strip(),
+        "repacks": not has_amx(),
         "n_ctx": model.n_ctx(),
     }
 

@@ -119,6 +119,8 @@ class Child:
     def play(self, prompt: Prompt, n: int) -> Run:
         """Send a prompt and wait for the reply."""
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            raise PlayerError(f"{self.name} has ended earlier")
         try:
             print(
                 json.dumps({"ids": prompt.ids, "n": n}),

@@ -1,22 +1,18 @@
 /**
  * Stands in for worker.js: whatever it is asked, it reads the chosen file's header and
- * makes its tokenizer, as a load does, and reports how long that took and how large the
- * WebAssembly heap became.
+ * makes its tokenizer, as a load does, and reports how large the WebAssembly heap became.
  */
 
 const CODE = `
-from time import perf_counter
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources_js import BlobSource
 from pyodide_app.tokenizer import Tokenizer
 
 async def read(blob):
-    start = perf_counter()
     file = await read_gguf([BlobSource(blob)])
     tokenizer = Tokenizer.from_metadata(file.metadata)
     n_ids = len(tokenizer.encode("A facet is one flat face of a cut stone."))
-    seconds = perf_counter() - start
-    return [tokenizer.n_vocab, len(file.tensors), n_ids, seconds]
+    return [tokenizer.n_vocab, len(file.tensors), n_ids]
 
 read
 `;
@@ -24,9 +20,9 @@ read
 const booted = boot();
 self.onmessage = async ({ data }) => {
   const { pyodide, read } = await booted;
-  const [n_vocab, n_tensors, n_ids, seconds] = (await read(data.files[0])).toJs();
+  const [n_vocab, n_tensors, n_ids] = (await read(data.files[0])).toJs();
   const heap = pyodide._module.HEAPU8.length;
-  const info = { n_vocab, n_tensors, n_ids, seconds, heap };
+  const info = { n_vocab, n_tensors, n_ids, heap };
   self.postMessage({ id: data.id, kind: 'done', info });
 };
 

@@ -14,7 +14,6 @@ from tests.web.test_end_to_end import KEEP_MESSAGES
 WORKER = Path(__file__).with_name("header_worker.js")
 REAL = golden_data.find("tokenizer/vocab-262144.gguf")
 MAX_HEAP = 130e6  # bytes; WebAssembly's memory never shrinks, so this is the peak
-MAX_SECONDS = 10  # under one on an idle machine; other tests may share its cores
 
 DONE = """
 async () => {
@@ -39,9 +38,7 @@ def test_a_full_size_header_fits_in_the_heap(
     page.goto(site)
     page.set_input_files("#file", file)
     info = page.evaluate(DONE)
-    print(info)
     assert info["n_vocab"] == real_vocabulary.N_TOKENS
     assert info["n_ids"] > 5
     assert info["n_tensors"] == (0 if real else 658)
     assert info["heap"] < MAX_HEAP
-    assert info["seconds"] < MAX_SECONDS
