@@ -30,6 +30,7 @@ if sys.version_info < (3, 11):  # noqa: UP036, this runs on any
 from tools import environment, server
 from tools.bundle import bundle
 from tools.environment import PYTHON, ROOT, SetupError
+from tools.lavapipe import ensure_lavapipe
 
 if TYPE_CHECKING:
     from tools.model_store import ModelStore
@@ -162,6 +163,7 @@ def test(arguments: Sequence[str]) -> int:
     environment.ensure_chromium()
     environment.ensure_firefox()
     environment.ensure_vulkan()
+    ensure_lavapipe()
     bundle()
     print(f"Ready after {time.monotonic() - set_up:.0f} s", flush=True)
     return run_phases([*CHECKS, *TESTS], arguments)

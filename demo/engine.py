@@ -8,9 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 from demo.corpus import Conversation
-from pyodide_app.engine import Engine, Finished
+from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import open_device
+from pyodide_app.runner import Finished
 from pyodide_app.sampling import SamplingOptions
 
 MAX_TOKENS = 160

@@ -98,6 +98,21 @@ def matvec(x: Array, weight: Array) -> Array:
     return matmul(x, weight)
 
 
+def quantise_int8(x: Array) -> Double:
+    """Round each 16 elements to multiples of their largest magnitude / 127.
+
+    Sums of such integers are exact, so that a product with them is the product with the
+    result. Ties go to the even multiple. Shapes: x [n_tokens, dim], as the result.
+    """
+    halves = np.asarray(x, np.float32).reshape(*x.shape[:-1], -1, 16)
+    top = np.abs(halves).max(axis=-1, keepdims=True)
+    is_zero = top < np.float32(1e-30)
+    factor = np.where(is_zero, 0, np.float32(127) / np.where(is_zero, 1, top))
+    rounded = np.rint(halves * factor.astype(np.float32)).astype(np.float64)
+    result: Double = (rounded * (top / np.float32(127))).reshape(x.shape)
+    return result
+
+
 def matvec_many(
     x: Array, weights: Sequence[Array], cap: float | None = None
 ) -> list[Array]:

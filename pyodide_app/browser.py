@@ -7,54 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import traceback
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from js import Object, navigator, postMessage
-from pyodide.ffi import to_js
+from js import navigator
 
+from pyodide_app import variants
+from pyodide_app.browser_messages import (
+    RUNTIME,
+    finished,
+    post,
+    post_error,
+    post_event,
+    post_progress,
+    tell_lost,
+)
 from pyodide_app.browser_sources import (
     close_all,
     list_models,
     names_source,
     open_sources,
 )
-from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
-from pyodide_app.digest import verify
-from pyodide_app.engine import Engine, Event, Finished
-from pyodide_app.errors import (
-    DeviceError,
-    DeviceLostError,
-    EngineError,
-    RequestError,
-)
+from pyodide_app.digest import verify_blobs
+from pyodide_app.engine import Engine
+from pyodide_app.errors import RequestError
 from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gpu.webgpu_js import WebGPUDevice, open_device
 from pyodide_app.graph import tuning
 from pyodide_app.loader import Checked, Progress, check
 from pyodide_app.measure import Measured, measure, read_rate
-from pyodide_app.ollama_manifest import parse_digest
 from pyodide_app.pace import Fixed
 from pyodide_app.preflight import USUAL_KEYS, LoadOptions, describe, predict
+from pyodide_app.runner import Finished
 from pyodide_app.sampling import SamplingOptions, sampling_defaults
-
-_RUNTIME = 0  # the id of messages that answer no request
-_STAGES = {
-    "fetch": "Fetching the model",
-    "header": "Reading the header",
-    "measure": "Measuring this device",
-    "tokenizer": "Preparing the tokenizer",
-    "weights": "Reading the weights",
-    "pipelines": "Compiling the shaders",
-    "prompt": "Reading the message",
-    "room": "Making room",
-    "verify": "Computing the SHA-256",
-}
-_LOAD_AGAIN = "Load the model again; if that does not help, reload the page."
-
 
 Request = Coroutine[Any, Any, dict[str, Any]]
 
@@ -67,7 +53,7 @@ class Worker:
         self._device: WebGPUDevice | None = None
         self._sources: Sequence[OpenFile] = ()
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._generating = _RUNTIME
+        self._generating = RUNTIME
         self._turn = asyncio.Lock()
         self._measured: Measured | None = None  # of the device
 
@@ -120,10 +106,8 @@ class Worker:
 
     async def _load(self, number: int, message: Any) -> dict[str, Any]:
         """Load a model; the one before stays until this one is complete, if it can."""
-        options = message.options.to_py() if message.options else {}
-        sources = await open_sources(
-            message, lambda done, total: self._tell(number, "fetch", done, total)
-        )
+        options = options_of(message)
+        sources = await self._open(number, message)
         try:
             device = await self._open_device(options)
             engine = await Engine.load(
@@ -142,8 +126,17 @@ class Worker:
             engine.large = options["large"]
         if options.get("batch"):
             engine.pace = Fixed(options["batch"])
-        metadata = engine.loaded.file.metadata
-        return {"info": engine.info, "sampling": sampling_defaults(metadata)}
+        sampling = sampling_defaults(engine.loaded.file.metadata)
+        done = {"info": engine.info, "sampling": sampling}
+        if not options.get("kernels"):
+            done["chosen"] = variants.record(engine.loaded.choice, device.info)
+        return done
+
+    async def _open(self, number: int, message: Any) -> Sequence[OpenFile]:
+        """Open what a message names, and tell how much of it is fetched."""
+        return await open_sources(
+            message, lambda done, total: post_progress(number, "fetch", done, total)
+        )
 
     async def _open_device(self, options: Mapping[str, Any]) -> WebGPUDevice:
         """Open the device; the page may know what was measured of it earlier."""
@@ -156,21 +149,15 @@ class Worker:
 
     async def _preflight(self, number: int, message: Any) -> dict[str, Any]:
         """Say what a model takes here, or the loaded one, and how fast it may be."""
-        options = message.options.to_py() if message.options else {}
+        options = options_of(message)
         if self.engine is not None and not names_source(message):
-            loaded = self.engine.loaded
-            checked = Checked(
-                loaded.file, loaded.model.config, loaded.fit, loaded.layout
-            )
-            return await self._report(number, checked, options)
-        sources = await open_sources(
-            message, lambda done, total: self._tell(number, "fetch", done, total)
-        )
+            return await self._report(number, self.engine.loaded, options)
+        sources = await self._open(number, message)
         try:
-            self._tell(number, "header", 0, 1)
+            post_progress(number, "header")
             device = await self._open_device(options)
             checked = await check(sources, device.info, load_options(options, device))
-            self._tell(number, "measure", 0, 1)
+            post_progress(number, "measure")
             rate = await read_rate(sources[0])
             return await self._report(number, checked, options, rate)
         finally:
@@ -185,7 +172,7 @@ class Worker:
     ) -> dict[str, Any]:
         device = await self._open_device(options)
         if self._measured is None:
-            self._tell(number, "measure", 0, 1)
+            post_progress(number, "measure")
             tune = tuning.choose(device.info.is_software)
             self._measured = await measure(device, tune)
         file, config, fit = checked.file, checked.config, checked.fit
@@ -206,8 +193,8 @@ class Worker:
         """Return how fast a reply could have been, if the device was measured."""
         if self._measured is None or self.engine is None:
             return {}
-        loaded, n_keys = self.engine.loaded, end.n_prompt + end.n_generated // 2
-        found = predict(loaded.fit, loaded.model.config, self._measured, n_keys)
+        loaded = self.engine.loaded
+        found = predict(loaded.fit, loaded.config, self._measured, end.n_keys)
         return {"predicted": found.tokens_per_second}
 
     def _progress(
@@ -217,7 +204,7 @@ class Worker:
         if is_last_moment or self._is_crowded(progress):
             self._make_room(number)
         fit = {"fit": describe(progress.fit)} if progress.fit else {}
-        self._tell(number, progress.stage, progress.done, progress.total, **fit)
+        post_progress(number, progress.stage, progress.done, progress.total, **fit)
 
     def _is_crowded(self, progress: Progress) -> bool:
         """Say whether two models are more than a device may hold that refuses none."""
@@ -232,14 +219,8 @@ class Worker:
         if self.engine is None:
             return False
         self._unload()
-        self._tell(number, "room", 0, 0)
+        post_progress(number, "room", 0, 0)
         return True
-
-    def _tell(
-        self, number: int, stage: str, done: int, total: int, **more: Any
-    ) -> None:
-        told = {"stage": stage, "done": done, "total": total, **more}
-        post(number, "progress", text=_STAGES.get(stage, stage), **told)
 
     def _unload(self) -> None:
         """Free the model before, if there is one, to make room."""
@@ -251,26 +232,16 @@ class Worker:
 
     async def _verify(self, number: int, message: Any) -> dict[str, Any]:
         """Hold blobs to the digests that are their names."""
-        name = str(getattr(message, "name", None) or "")
         sources = await open_sources(message, lambda *_: None)
         try:
-            total, before = sum(source.size for source in sources), 0
-
-            def tell(done: int, _: int) -> None:
-                self._tell(number, "verify", before + done, total)
-
-            for source in sources:
-                if not (digest := parse_digest(source.name)):
-                    raise RequestError(
-                        f"the file {source.name} cannot be checked",
-                        found="a name without a digest",
-                        expected="the name of a blob: sha256-…",
-                    )
-                await verify(source, digest, name, tell)
-                before += source.size
+            n_bytes = await verify_blobs(
+                sources,
+                str(getattr(message, "name", None) or ""),
+                lambda done, total: post_progress(number, "verify", done, total),
+            )
         finally:
             close_all(sources)
-        return {"n_bytes": total}
+        return {"n_bytes": n_bytes}
 
     async def _generate(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
         """Answer a conversation, token by token."""
@@ -284,7 +255,7 @@ class Worker:
             max_tokens=message.get("max_tokens"),
             ignore_eos=bool(message.get("ignore_eos")),
             stop=message.get("stop") or (),
-            progress=lambda p: self._tell(number, p.stage, p.done, p.total),
+            progress=lambda p: post_progress(number, p.stage, p.done, p.total),
         )
         self._generating = number
         done: dict[str, Any] = {}
@@ -296,15 +267,25 @@ class Worker:
                 else:
                     post_event(number, event)
         finally:
-            self._generating = _RUNTIME
+            self._generating = RUNTIME
         return done
+
+
+def options_of(message: Any) -> dict[str, Any]:
+    """Return the options of a message."""
+    return message.options.to_py() if message.options else {}
 
 
 def load_options(options: Mapping[str, Any], device: WebGPUDevice) -> LoadOptions:
     """Return how a model is to be loaded; what is not said is left to the driver."""
     names = ("n_ctx", "default_ctx", "kv")
     said = {name: options[name] for name in names if options.get(name) is not None}
-    return LoadOptions(**said, memory=allowed_memory(device))
+    return LoadOptions(
+        **said,
+        memory=allowed_memory(device),
+        kernels=variants.parse(str(options.get("kernels") or "")),
+        kept=(options.get("chosen") or {}).get(device.info.name),
+    )
 
 
 def allowed_memory(device: WebGPUDevice) -> int | None:
@@ -329,66 +310,6 @@ def sampling_options(options: dict[str, Any]) -> SamplingOptions:
         return SamplingOptions(**options)
     except TypeError as error:
         raise RequestError("unknown sampling option", found=str(error)) from error
-
-
-def finished(event: Finished) -> dict[str, Any]:
-    """Return the end of a reply as the page reads it."""
-    return {
-        "reason": event.reason,
-        "ids": list(event.ids),
-        "n_prompt": event.n_prompt,
-        "n_reused": event.n_reused,
-        "n_generated": event.n_generated,
-        "prefill_seconds": event.prefill_seconds,
-        "decode_seconds": event.decode_seconds,
-        "bytes_per_second": event.bytes_per_second,
-        "n_dispatches": event.n_dispatches,
-        "weight_bytes": event.weight_bytes,
-        "kv_bytes_read": event.kv_bytes,
-    }
-
-
-def post_event(number: int, event: Event) -> None:
-    """Send a piece of a reply."""
-    if isinstance(event, ThinkingDelta):
-        post(number, "token", channel="thinking", text=event.text)
-    elif isinstance(event, ContentDelta):
-        post(number, "token", channel="content", text=event.text)
-    elif isinstance(event, ToolCall):
-        call = {"name": event.name, "arguments": event.arguments}
-        post(number, "token", channel="tool", text=json.dumps(call, indent=2))
-
-
-def post_error(number: int, error: Exception, kept: bool = False) -> None:
-    """Send a typed error; `kept` says that a model is still loaded."""
-    known = isinstance(error, EngineError)
-    if not isinstance(error, EngineError):
-        traceback.print_exception(error)
-        found = f"{type(error).__name__}: {error}"
-        error = EngineError("The engine failed", found=found, remedy=_LOAD_AGAIN)
-    post(
-        number,
-        "error",
-        type=type(error).__name__ if known else "RuntimeError",
-        what=error.what,
-        found=error.found,
-        expected=error.expected,
-        remedy=error.remedy,
-        kept=kept,
-        n_ctx=error.n_ctx if isinstance(error, DeviceError) else 0,
-    )
-
-
-def tell_lost(message: str) -> None:
-    """Tell the page that the device is gone, with a request under way or without."""
-    what, remedy = "the GPU device was lost", "Load the model again."
-    post_error(_RUNTIME, DeviceLostError(what, found=message, remedy=remedy))
-
-
-def post(number: int, kind: str, **content: Any) -> None:
-    """Send a plain object to the page."""
-    message = {"id": number, "kind": kind, **content}
-    postMessage(to_js(message, dict_converter=Object.fromEntries))
 
 
 _worker = Worker()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from pyodide_app.errors import FileFormatError
+from pyodide_app.errors import FileFormatError, RequestError
 from pyodide_app.gguf.sources import ByteSource
+from pyodide_app.ollama_manifest import parse_digest
 
 CHUNK_BYTES = 4 << 20  # that are read and hashed at a time
 
@@ -58,3 +59,28 @@ async def verify(
         remedy="Delete this file, then "
         + (f"run: ollama pull {name}" if name else "pull the model again with Ollama."),
     )
+
+
+async def verify_blobs(
+    sources: Sequence[ByteSource], name: str = "", tell: Tell = lambda *_: None
+) -> int:
+    """Hold blobs to the digests that are their names; returns the bytes of all.
+
+    Raises: RequestError for another name, before anything is read of that file, and
+    what `verify` raises.
+    """
+    total, before = sum(source.size for source in sources), 0
+
+    def tell_all(done: int, _: int) -> None:
+        tell(before + done, total)
+
+    for source in sources:
+        if not (digest := parse_digest(source.name)):
+            raise RequestError(
+                f"the file {source.name} cannot be checked",
+                found="a name without a digest",
+                expected="the name of a blob: sha256-…",
+            )
+        await verify(source, digest, name, tell_all)
+        before += source.size
+    return total

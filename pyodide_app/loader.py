@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pyodide_app import errors, preflight, weights
+from pyodide_app import errors, preflight, variants, weights
 from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
@@ -32,7 +32,8 @@ class Progress:
     Or how far a long prompt is read, in tokens.
     """
 
-    stage: str  # "header" | "tokenizer" | "weights" | "pipelines" | "prompt"
+    # "header" | "kernels" | "tokenizer" | "weights" | "pipelines" | "prompt"
+    stage: str
     done: int
     total: int
     fit: Fit | None = None  # with "tokenizer": what the model will take
@@ -43,21 +44,22 @@ class Checked:
     """What a header says of a model, and how the model would run."""
 
     file: GGUFFile
-    config: Config
     fit: Fit
     layout: Layout
 
+    @property
+    def config(self) -> Config:
+        """Return the model's sizes."""
+        return self.layout.model.config
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Loaded:
-    """A model on the GPU, with its file's header and its tokenizer."""
+class Loaded(Checked):
+    """A model on the GPU, as it was checked before, with its tokenizer."""
 
-    file: GGUFFile
     tokenizer: Tokenizer | None  # None for a file without a vocabulary
-    n_parameters: int
-    fit: Fit  # what was said of it before it was loaded
-    layout: Layout
     passes: Passes
+    choice: variants.Choice  # of kernels
 
     @property
     def model(self) -> gemma4.Model:
@@ -98,7 +100,7 @@ async def check(
     """
     header = await _read_header(sources)
     fit, layout = preflight.arrange(header.config, header.chosen, adapter, options)
-    return Checked(header.file, header.config, fit, layout)
+    return Checked(header.file, fit, layout)
 
 
 async def load(
@@ -118,6 +120,9 @@ async def load(
     """
     progress(Progress("header", 0, 1))
     header = await _read_header(sources)
+    progress(Progress("kernels", 0, 1))
+    choice = await variants.choose(device, options.kernels, options.kept, options.tune)
+    options = replace(options, tune=choice.tune)
     arranged = _arrange(header, device, options)
     factors = await _global_factors(header)
     rotated = rope.rotated_pairs(factors)
@@ -126,22 +131,9 @@ async def load(
     progress(Progress("tokenizer", 0, 1, arranged[0]))
     tokenizer = _make_tokenizer(header.file, header.config)
     progress(Progress("weights", 0, _total(header.resident(arranged[0]))))
-    fitted, layout = await _reserve(
-        device, header, options, rotated, arranged, make_room
-    )
-    passes = Passes(device, layout)
-    prompt = passes.begin(passes.prompt)  # shaders compile while weights are read
-    try:
-        await _upload(device, header, fitted, layout, progress)
-        _write_tables(device, header.config, factors, fitted, layout)
-        progress(Progress("pipelines", 0, 1))
-        await prompt
-    except BaseException:
-        passes.close()
-        device.release(layout.buffers)
-        raise
-    n_parameters = sum(info.n_elements for info in header.file.tensors.values())
-    return Loaded(header.file, tokenizer, n_parameters, fitted, layout, passes)
+    reserved = await _reserve(device, header, options, rotated, arranged, make_room)
+    passes = await _fill(device, header, factors, reserved, progress)
+    return Loaded(header.file, *reserved, tokenizer, passes, choice)
 
 
 def _arrange(
@@ -204,6 +196,29 @@ async def _make(
             return held, error
         raise
     return None
+
+
+async def _fill(
+    device: Device,
+    header: _Header,
+    factors: Sequence[float],
+    reserved: Arranged,
+    progress: Callable[[Progress], None],
+) -> Passes:
+    """Upload the weights and write the tables; meanwhile shaders compile."""
+    fitted, layout = reserved
+    passes = Passes(device, layout)
+    prompt = passes.begin(passes.prompt)
+    try:
+        await _upload(device, header, fitted, layout, progress)
+        _write_tables(device, header.config, factors, fitted, layout)
+        progress(Progress("pipelines", 0, 1))
+        await prompt
+    except BaseException:
+        passes.close()
+        device.release(layout.buffers)
+        raise
+    return passes
 
 
 async def _read_header(sources: Sequence[ByteSource]) -> _Header:

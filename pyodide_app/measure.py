@@ -66,7 +66,7 @@ async def measure(device: Device, tune: Tuning, *, seconds: float = 1.5) -> Meas
                 y = ops.copy(y, n_rows)
             plans.append(await device.prepare(ops.finish()[0]))
         one, chain, copy = plans
-        clock = _Clock(device, one, View(state, 0, 8))
+        clock = Clock(device, one, View(state, 0, 8))
         submit = await clock.shortest(0, one, seconds / 5)
         dispatch = await clock.each(chain, submit, 2 * seconds / 5) / _CHAIN
         duration = await clock.each(copy, submit, 2 * seconds / 5)
@@ -75,7 +75,7 @@ async def measure(device: Device, tune: Tuning, *, seconds: float = 1.5) -> Meas
     return Measured(2 * size / duration, dispatch, max(submit - dispatch, 0.0))
 
 
-class _Clock:
+class Clock:
     """Times work on a device by an awaited read-back behind it."""
 
     def __init__(self, device: Device, idle: Prepared, view: View) -> None:

@@ -46,10 +46,7 @@ class Opened:
         """Say whether the model has the large models' template."""
         if self.stored is not None and self.stored.large is not None:
             return self.stored.large
-        key = f"{file.architecture}.embedding_length_per_layer_input"
-        n_parameters = sum(info.n_elements for info in file.tensors.values())
-        name = file.metadata.get_str("general.name", "")
-        return gemma4.is_large(file.metadata.get_int(key, 0), n_parameters, name)
+        return gemma4.is_large_file(file)
 
 
 async def open_model(text: str | None) -> Opened:

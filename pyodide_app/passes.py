@@ -67,11 +67,10 @@ class Passes:
         plan = self._layout.plans.get(n_tokens) if sample else None
         if plan is None:
             plan, _ = self.record(key).finish()
-        prepared = await self._device.prepare(plan)
+        prepared = self._prepared[key] = await self._device.prepare(plan)
         odd = [k for k in self._prepared if k[0] not in self._layout.plans]
-        if len(odd) >= _KEPT:
-            del self._prepared[odd[0]]
-        self._prepared[key] = prepared
+        for old in odd[:-_KEPT]:
+            del self._prepared[old]
         return prepared
 
     def _end(self, key: Key) -> None:

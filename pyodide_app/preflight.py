@@ -37,6 +37,8 @@ class LoadOptions:
     memory: int | None = None  # bytes that the device may hold, where that is known
     host_embeddings: bool = False  # leave per-layer embeddings in the file in any case
     tune: tuning.Tuning | None = None  # None: what suits the adapter
+    kernels: tuple[str, ...] | None = None  # options of variants.py; None: the fastest
+    kept: object = None  # what that came to on this adapter, from an earlier load
 
 
 @dataclass(frozen=True, slots=True)

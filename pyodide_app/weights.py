@@ -19,12 +19,14 @@ from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import PIECE_ALIGNMENT, Part, Tensor, Weight
 from pyodide_app.graph.tuning import Tuning
 
+LOAD_BYTES = 16  # of a kernel that multiplies by rows (shaders/dot/)
 _STAGING = 16 << 20  # bytes of raw blocks that are repacked at a time
 
 
 def bytes_of(kind: GGMLType, n_elements: int) -> int:
-    """Return the bytes on the GPU, rounded up to whole words."""
-    return -(-n_elements // kind.block_size * kind.block_bytes // 4) * 4
+    """Return the bytes on the GPU, rounded up to whole loads of 16 bytes."""
+    n_bytes = n_elements // kind.block_size * kind.block_bytes
+    return -(-n_bytes // LOAD_BYTES) * LOAD_BYTES
 
 
 def place(info: TensorInfo, limits: Limits) -> Weight:
@@ -33,6 +35,7 @@ def place(info: TensorInfo, limits: Limits) -> Weight:
     Raises DeviceLimitError when even one row (one expert) is too large.
     """
     most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
+    most -= most % LOAD_BYTES
     n_units = info.dims[-1] if len(info.dims) > 1 else 1
     unit = info.n_elements // n_units  # elements of a row, or of an expert
     unit_bytes = unit // info.type.block_size * info.type.block_bytes

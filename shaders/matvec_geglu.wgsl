@@ -1,15 +1,15 @@
 // matvec_geglu - the gated unit of one vector, which may still have to be made.
 //
 //   y[r] = gelu(sum_d gate[r, d] * h[d]) * sum_d up[r, d] * h[d]
-//   with UP_IS_GIVEN the second factor is up[up_begin + r], of a vector
+//   or, up being a vector (dot/given.wgsl), the second factor is up[up_begin + r]
 //
 // shapes     gate, up: [n_rows, dim_in] quant, or up: a vector;  y: [n_rows];
 //            h: [dim_in], by an input (shaders/input/) from x, more and vectors;
 //            total: [dim_in];  all else f32
 // bindings   0 params, 1 x, 2 more, 3 vectors, 4 gate_weight, 5 up_weight, 6 total, 7 y
-// overrides  LANES: threads that share a row, ROWS: rows at a time,
-//            TURNS: how many times a workgroup does that, UP_IS_GIVEN: up is a vector
-// dispatch   n_rows / (ROWS * TURNS) workgroups, folded into y
+// overrides  LANES: threads that share four rows, ROWS: such fours at a time,
+//            TURNS: how many times a workgroup does that
+// dispatch   n_rows / (4 * ROWS * TURNS) workgroups, folded into y
 // oracle     oracle.ops.matvec_geglu
 // tolerance  rtol=6e-6 atol=1e-7
 // notes      rtol is of 1.13 G |up| + |gelu| U, where G and U are the sums of the absolute
@@ -18,7 +18,6 @@
 override LANES: u32 = 16u;
 override ROWS: u32 = 4u;
 override TURNS: u32 = 1u;
-override UP_IS_GIVEN: bool = false;
 
 struct Params {
   dim_in: u32,
@@ -34,16 +33,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> more: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> gate_weight: array<u32>;
-@group(0) @binding(5) var<storage, read> up_weight: array<u32>;
+@group(0) @binding(4) var<storage, read> gate_weight: array<gate_Word>;
+@group(0) @binding(5) var<storage, read> up_weight: array<up_Word>;
 @group(0) @binding(6) var<storage, read_write> total: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
 //#include "input/{input}.wgsl"
-//#include "quant/{gate}.wgsl" as gate
-//#include "common/row_dot.wgsl" as gate
-//#include "quant/{up}.wgsl" as up
-//#include "common/row_dot.wgsl" as up
+//#include "dot/{gate}.wgsl" as gate
+//#include "dot/{up}.wgsl" as up
+//#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"
 //#include "common/math.wgsl"
 //#include "common/gelu.wgsl"
@@ -58,23 +56,18 @@ fn main(
   make_input(thread.y * LANES + thread.x, first == 0u);
   let dim_in = params.dim_in;
   for (var turn = 0u; turn < TURNS; turn++) {
-    let row = (first * TURNS + turn) * ROWS + thread.y;
-    var gate = 0.0;
-    var up = 0.0;
+    let row = 4u * ((first * TURNS + turn) * ROWS + thread.y);
+    var gate = vec4<f32>(0.0);
+    var up = vec4<f32>(0.0);
     if (row < params.n_rows) {
-      gate = gate_row_dot(row * (dim_in / gate_BLOCK_SIZE), 0u, dim_in, thread.x);
-      if (!UP_IS_GIVEN) {
-        up = up_row_dot(row * (dim_in / up_BLOCK_SIZE), 0u, dim_in, thread.x);
-      }
+      let rows = four_rows(row, params.n_rows);
+      gate = gate_rows_dot(rows, 0u, dim_in, thread.x);
+      up = up_rows_dot(rows + params.up_begin, 0u, dim_in, thread.x);
     }
     gate = lanes_sum(thread.x, thread.y, gate);
-    if (UP_IS_GIVEN) {
-      up = bitcast<f32>(up_weight[params.up_begin + min(row, params.n_rows - 1u)]);
-    } else {
-      up = lanes_sum(thread.x, thread.y, up);
-    }
-    if (thread.x == 0u && row < params.n_rows) {
-      y[row] = gelu(gate) * up;
+    up = lanes_sum(thread.x, thread.y, up);
+    for (var k = thread.x; k < 4u && row + k < params.n_rows; k += LANES) {
+      y[row + k] = gelu(gate[k]) * up[k];
     }
   }
 }

@@ -8,9 +8,9 @@
 //            total: [dim_in];  y: [dim_out];  all f32
 // bindings   0 params, 1 x, 2 more, 3 vectors, 4 a_weight, 5 b_weight, 6 c_weight,
 //            7 total, 8 y
-// overrides  LANES: threads that share a row, ROWS: rows at a time,
+// overrides  LANES: threads that share four rows, ROWS: such fours at a time,
 //            TURNS: how many times a workgroup does that, HAS_CAP: squash the results
-// dispatch   each matrix's rows / (ROWS * TURNS) workgroups, folded into y
+// dispatch   each matrix's rows / (4 * ROWS * TURNS) workgroups, folded into y
 // oracle     oracle.ops.matvec_many
 // tolerance  rtol=4e-6 atol=1e-7
 // notes      A workgroup belongs wholly to one matrix. rtol is of sum_d |a[r, d] * h[d]|,
@@ -41,40 +41,37 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> more: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> a_weight: array<u32>;
-@group(0) @binding(5) var<storage, read> b_weight: array<u32>;
-@group(0) @binding(6) var<storage, read> c_weight: array<u32>;
+@group(0) @binding(4) var<storage, read> a_weight: array<a_Word>;
+@group(0) @binding(5) var<storage, read> b_weight: array<b_Word>;
+@group(0) @binding(6) var<storage, read> c_weight: array<c_Word>;
 @group(0) @binding(7) var<storage, read_write> total: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
 
 //#include "input/{input}.wgsl"
-//#include "quant/{a}.wgsl" as a
-//#include "common/row_dot.wgsl" as a
-//#include "quant/{b}.wgsl" as b
-//#include "common/row_dot.wgsl" as b
-//#include "quant/{c}.wgsl" as c
-//#include "common/row_dot.wgsl" as c
+//#include "dot/{a}.wgsl" as a
+//#include "dot/{b}.wgsl" as b
+//#include "dot/{c}.wgsl" as c
+//#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"
 //#include "common/math.wgsl"
 
-fn share(matrix: u32, row: u32, lane: u32) -> f32 {
-  let dim_in = params.dim_in;
+fn shares(matrix: u32, rows: vec4<u32>, lane: u32) -> vec4<f32> {
   switch (matrix) {
     case 0u: {
-      return a_row_dot(row * (dim_in / a_BLOCK_SIZE), 0u, dim_in, lane);
+      return a_rows_dot(rows, 0u, params.dim_in, lane);
     }
     case 1u: {
-      return b_row_dot(row * (dim_in / b_BLOCK_SIZE), 0u, dim_in, lane);
+      return b_rows_dot(rows, 0u, params.dim_in, lane);
     }
     default: {
-      return c_row_dot(row * (dim_in / c_BLOCK_SIZE), 0u, dim_in, lane);
+      return c_rows_dot(rows, 0u, params.dim_in, lane);
     }
   }
 }
 
 // How many workgroups share a matrix's rows.
 fn groups_of(n_rows: u32) -> u32 {
-  return (n_rows + ROWS * TURNS - 1u) / (ROWS * TURNS);
+  return (n_rows + 4u * ROWS * TURNS - 1u) / (4u * ROWS * TURNS);
 }
 
 @compute @workgroup_size(LANES, ROWS)
@@ -101,17 +98,18 @@ fn main(
     }
   }
   for (var turn = 0u; turn < TURNS; turn++) {
-    let row = (within * TURNS + turn) * ROWS + thread.y;
-    var sum = 0.0;
+    let row = 4u * ((within * TURNS + turn) * ROWS + thread.y);
+    var sums = vec4<f32>(0.0);
     if (row < n_rows) {
-      sum = share(matrix, row, thread.x);
+      sums = shares(matrix, four_rows(row, n_rows), thread.x);
     }
-    sum = lanes_sum(thread.x, thread.y, sum);
-    if (HAS_CAP) {
-      sum = params.cap * tanh_f32(sum / params.cap);
-    }
-    if (thread.x == 0u && row < n_rows) {
-      y[y_begin + row] = sum;
+    sums = lanes_sum(thread.x, thread.y, sums);
+    for (var k = thread.x; k < 4u && row + k < n_rows; k += LANES) {
+      var sum = sums[k];
+      if (HAS_CAP) {
+        sum = params.cap * tanh_f32(sum / params.cap);
+      }
+      y[y_begin + row + k] = sum;
     }
   }
 }

@@ -1,12 +1,15 @@
-"""Run ops on the native adapter: what the kernel tests and the diff share."""
+"""Run ops on the adapter under test: what the kernel tests and the diff share."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import functools
+import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from pyodide_app import weights
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gguf.types import BY_NAME
+from pyodide_app.gpu.device import Device
 from pyodide_app.gpu.wgpu_native import NativeDevice, open_device
 from pyodide_app.graph import tuning
 from pyodide_app.graph.arena import Arena
@@ -21,12 +25,38 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Input, Tensor, Weight
+from tests.dawn_device import DawnDevice
+
+_OTHERS: list[Device] = []
+
+
+def device() -> Any:
+    """Return the device under test: that of the run, except in `using`."""
+    if _OTHERS:
+        return _OTHERS[-1]
+    on_dawn = os.environ.get("LAPIDARY_DEVICE") == "dawn"
+    return _dawn_device() if on_dawn else native_device()
 
 
 @functools.cache
-def device() -> NativeDevice:
-    """Return the one device of a test run."""
+def native_device() -> NativeDevice:
+    """Return the one native device of a test run."""
     return open_device()
+
+
+@functools.cache
+def _dawn_device() -> DawnDevice:
+    return DawnDevice()
+
+
+@contextmanager
+def using(other: Device) -> Iterator[None]:
+    """Test another device for a while."""
+    _OTHERS.append(other)
+    try:
+        yield
+    finally:
+        _OTHERS.pop()
 
 
 class Bench:

@@ -34,6 +34,8 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OLDEST_FIREFOX = 153
 FIREFOX_NAMES = ("firefox-esr", "firefox")
 ICD_FOLDERS = ("/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d")
+# What names a driver to the Vulkan loader, in its order.
+ICD_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
 
 
 class SetupError(Exception):
@@ -255,7 +257,7 @@ def has_vulkan() -> bool:
     """Tell whether the native tests have an adapter; only Linux needs Vulkan for it."""
     if platform.system() != "Linux":
         return True
-    named = any(name in os.environ for name in ("VK_ICD_FILENAMES", "VK_DRIVER_FILES"))
+    named = any(name in os.environ for name in ICD_VARIABLES)
     drivers = any(next(Path(d).glob("*.json"), None) for d in ICD_FOLDERS)
     return ctypes.util.find_library("vulkan") is not None and (named or drivers)
 

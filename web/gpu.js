@@ -43,14 +43,16 @@ const ACCESS = {
  * Open the adapter that the browser prefers.
  *
  * @param {string[]} limitNames limits to ask for at the adapter's own values
+ * @param {string[]} featureNames features to ask for where the adapter has them
  * @returns {Promise<Gpu>}
  */
-export async function openDevice(limitNames) {
+export async function openDevice(limitNames, featureNames = []) {
   const adapter = await requestAdapter();
   const limits = limitNames.map((name) => [name, adapter.limits[name]]);
   const device = await adapter
     .requestDevice({
       label: 'lapidary',
+      requiredFeatures: featureNames.filter((name) => adapter.features.has(name)),
       requiredLimits: Object.fromEntries(limits.filter(([, value]) => value !== undefined)),
     })
     .catch((error) => {
@@ -113,7 +115,8 @@ export function describeDevice({ adapter, device }, limitNames) {
     device: info.device ?? '',
     description: info.description ?? '',
     is_fallback: info.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false,
-    features: [...adapter.features],
+    features: [...device.features],
+    subgroup: info.subgroupMinSize ?? 0,
     limits: limitNames.map((name) => device.limits[name]),
   };
 }

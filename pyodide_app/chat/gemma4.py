@@ -11,6 +11,7 @@ from typing import Any
 from pyodide_app.chat import Fragment, Message, Prompt, Tool, markup, outside
 from pyodide_app.chat.gemma4_tools import declaration, function_of, mapping
 from pyodide_app.errors import RequestError
+from pyodide_app.gguf.reader import GGUFFile
 
 SYSTEM_ROLES = ("system", "developer")
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
@@ -40,6 +41,14 @@ def is_large(per_layer_dim: int, n_parameters: int, name: str = "") -> bool:
     if re.search("12b|26b|31b", name):
         return True
     return n_parameters >= LARGE_PARAMETERS
+
+
+def is_large_file(file: GGUFFile) -> bool:
+    """Say the same of a file, by its metadata and its tensors."""
+    key = f"{file.architecture}.embedding_length_per_layer_input"
+    per_layer_dim = file.metadata.get_int(key, 0)
+    name = file.metadata.get_str("general.name", "")
+    return is_large(per_layer_dim, file.n_parameters, name)
 
 
 def render(

@@ -85,6 +85,11 @@ class GGUFFile:
         """Return `general.architecture`."""
         return self.metadata.get_str("general.architecture")
 
+    @property
+    def n_parameters(self) -> int:
+        """Return the number of elements of all tensors."""
+        return sum(info.n_elements for info in self.tensors.values())
+
 
 async def read_gguf(sources: Sequence[ByteSource]) -> GGUFFile:
     """Read one GGUF, or all shards of a split one in any order.

@@ -29,8 +29,9 @@ class AdapterInfo:
     name: str
     backend: str
     is_software: bool
-    features: frozenset[str]
+    features: frozenset[str]  # by the names that WebGPU has for them
     limits: Limits
+    subgroup: int = 0  # threads of its smallest subgroup; 0: unknown
 
 
 class Prepared(Protocol):

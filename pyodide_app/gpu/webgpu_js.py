@@ -8,7 +8,6 @@ decoding crosses once.
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,33 +18,13 @@ from pyodide.ffi import JsException, create_proxy, to_js
 
 from pyodide_app import errors
 from pyodide_app.gguf.sources import ByteSource
-from pyodide_app.gpu import failures
-from pyodide_app.gpu.device import AdapterInfo, Limits, Prepared
+from pyodide_app.gpu import failures, webgpu
+from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph import kernels
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Plan, View
 
-_CHUNK = 4 << 20  # bytes of one upload write through Python
 _SCRATCH = 1024  # bytes; writes up to here reuse a JavaScript array of their length
-# Asked of the adapter beyond WebGPU's defaults; each at the adapter's own value.
-_ASKED_LIMITS = (
-    "maxStorageBufferBindingSize",
-    "maxBufferSize",
-    "maxComputeWorkgroupStorageSize",
-    "maxComputeInvocationsPerWorkgroup",
-    "maxComputeWorkgroupSizeX",
-    "maxStorageBuffersPerShaderStage",
-)
-_REPORTED_LIMITS = (  # in the order of `Limits`
-    "maxStorageBufferBindingSize",
-    "maxBufferSize",
-    "maxComputeWorkgroupStorageSize",
-    "maxComputeInvocationsPerWorkgroup",
-    "maxStorageBuffersPerShaderStage",
-    "maxComputeWorkgroupsPerDimension",
-)
-# Adapters that compute on the CPU, by a word in what they say of themselves.
-_SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "softpipe", "basic render")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +41,8 @@ class WebGPUDevice:
     def __init__(self, gpu: Any) -> None:
         """Wrap what `openDevice` of gpu.js gave."""
         self._gpu = gpu
-        self.info = _describe(gpu_js.describeDevice(gpu, to_js(_REPORTED_LIMITS)))
+        facts = gpu_js.describeDevice(gpu, to_js(webgpu.REPORTED_LIMITS))
+        self.info = webgpu.describe(facts.to_py())
         self.on_lost: Callable[[str], None] | None = None
         self._buffers: dict[Buffer, Any] = {}
         self._pipelines: dict[Variant, Any] = {}
@@ -115,7 +95,7 @@ class WebGPUDevice:
         views = [view for dispatch in plan.dispatches for view in dispatch.views]
         buffers = list(dict.fromkeys(view.buffer for view in views))
         made = self._make_buffers(buffers)
-        arena, commands = _flatten(plan, list(variants), buffers)
+        arena, commands = webgpu.flatten(plan, list(variants), buffers)
         try:
             handle = await _wait(
                 gpu_js.prepare(
@@ -199,7 +179,7 @@ class WebGPUDevice:
             gpu_js.compile(
                 self._gpu,
                 variant.label,
-                variant.code,
+                variant.code_for(webgpu.ASKED_FEATURES),
                 to_js([(binding.number, binding.access) for binding in bindings]),
                 to_js(list(variant.overrides)),
             )
@@ -220,8 +200,8 @@ class WebGPUDevice:
         offset: int,
         on_bytes: Callable[[int], None],
     ) -> None:
-        for start in range(begin, end, _CHUNK):
-            data = await source.read(start, min(start + _CHUNK, end))
+        for start in range(begin, end, webgpu.CHUNK):
+            data = await source.read(start, min(start + webgpu.CHUNK, end))
             await _wait(
                 gpu_js.uploadChunk(
                     self._gpu, target, offset + start - begin, to_js(data)
@@ -291,49 +271,10 @@ async def open_device(
     `on_lost` is told the reason when the device is lost other than by `close`.
     Raises: DeviceMissingError when there is no WebGPU or no adapter.
     """
-    device = WebGPUDevice(await _wait(gpu_js.openDevice(to_js(_ASKED_LIMITS))))
+    asked = map(to_js, (webgpu.ASKED_LIMITS, webgpu.ASKED_FEATURES))
+    device = WebGPUDevice(await _wait(gpu_js.openDevice(*asked)))
     device.on_lost = on_lost
     return device
-
-
-def _flatten(
-    plan: Plan, variants: list[Variant], buffers: list[Buffer]
-) -> tuple[bytes, array[float]]:
-    """Return the uniforms of a plan, and its dispatches for `prepare` of replay.js.
-
-    Doubles hold every offset below 2^53.
-    """
-    arena, offsets = plan.pack_params()
-    variant_index = {variant: i for i, variant in enumerate(variants)}
-    buffer_index = {buffer: i for i, buffer in enumerate(buffers)}
-    commands = array("d")
-    for dispatch, offset in zip(plan.dispatches, offsets, strict=True):
-        commands.append(variant_index[dispatch.variant])
-        commands.extend(dispatch.workgroups)
-        commands.extend((offset, max(16, len(dispatch.params)), len(dispatch.views)))
-        for view in dispatch.views:
-            commands.extend((buffer_index[view.buffer], view.offset, view.size))
-    return arena, commands
-
-
-def _describe(facts: Any) -> AdapterInfo:
-    """Return what the adapter says of itself.
-
-    Chromium names SwiftShader (vendor google, architecture swiftshader); Firefox gives
-    no text at all. Both mark a software adapter as the fallback adapter.
-    """
-    known: dict[str, Any] = facts.to_py()
-    keys = ("vendor", "architecture", "device", "description")
-    words = [known[key] for key in keys]
-    text = " ".join(words).lower()
-    name = known["description"] or " ".join(word for word in words if word)
-    return AdapterInfo(
-        name=name or "an adapter that the browser does not name",
-        backend="WebGPU",
-        is_software=known["is_fallback"] or any(word in text for word in _SOFTWARE),
-        features=frozenset(known["features"]),
-        limits=Limits(*known["limits"]),
-    )
 
 
 def _call(function: Any, *arguments: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,11 @@ _LIMITS = (
 )
 
 
+# Asked of the adapter where it has them: wgpu's names, by WebGPU's.
+_FEATURES = {"subgroups": "subgroup", "shader-f16": "shader-f16"}
+# Of these, what its compiler wants enabled in a text; other `enable` lines it refuses.
+_ENABLED = ("shader-f16",)
+
 # What is counted, as in web/gpu.js.
 COUNTERS = (
     *("submits", "dispatches", "host_calls"),
@@ -62,7 +67,8 @@ class NativeDevice:
         self._adapter = adapter
         self.info = _describe(adapter)
         self._device = adapter.request_device_sync(
-            required_limits={name: adapter.limits[name] for name in _LIMITS}
+            required_features=[f for f in _FEATURES.values() if f in adapter.features],
+            required_limits={name: adapter.limits[name] for name in _LIMITS},
         )
         self._buffers: dict[Buffer, Any] = {}
         self._pipelines: dict[Variant, tuple[Any, Any]] = {}
@@ -201,7 +207,7 @@ class NativeDevice:
                 layout=self._device.create_pipeline_layout(bind_group_layouts=[layout]),
                 compute={
                     "module": self._device.create_shader_module(
-                        label=variant.label, code=variant.code
+                        label=variant.label, code=variant.code_for(_ENABLED)
                     ),
                     "entry_point": "main",
                     "constants": dict(variant.overrides),
@@ -294,11 +300,12 @@ def _rank(adapter: Any) -> int:
 
 def _describe(adapter: Any) -> AdapterInfo:
     limits = adapter.limits
+    names = {native: name for name, native in _FEATURES.items()}
     return AdapterInfo(
         name=adapter.info["device"],
         backend=f"wgpu {adapter.info['backend_type']}",
         is_software=adapter.info["adapter_type"] == "CPU",
-        features=frozenset(adapter.features),
+        features=frozenset(names.get(f, f) for f in adapter.features),
         limits=Limits(
             limits["max-storage-buffer-binding-size"],
             limits["max-buffer-size"],
@@ -307,4 +314,10 @@ def _describe(adapter: Any) -> AdapterInfo:
             limits["max-storage-buffers-per-shader-stage"],
             limits["max-compute-workgroups-per-dimension"],
         ),
+        subgroup=_smallest_subgroup(adapter.info),
     )
+
+
+def _smallest_subgroup(info: Mapping[str, Any]) -> int:
+    """Return what wgpu-py calls `stackgroup_min_size`, for subgroup."""
+    return int(info.get("subgroup_min_size") or info.get("stackgroup_min_size") or 0)

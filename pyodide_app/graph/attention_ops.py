@@ -36,7 +36,7 @@ class AttentionOps(Recorder):
             {**bindings, "y": y},
             {**params, "n_heads": n_heads},
             (n_heads + n_stored, heads.n_tokens, 1),
-            slots={"kv": cache.kv},
+            slots={"kv": self._kv(cache)},
             consts={"HEAD_DIM": cache.head_dim},
             overrides={"WG": min(64, self.tuning.threads)},
         )
@@ -58,7 +58,7 @@ class AttentionOps(Recorder):
                 "owns_cache": int(heads.k is not None),
             },
             (cache.n_kv_heads, shape.n_splits, 1),
-            slots={"kv": cache.kv},
+            slots={"kv": self._kv(cache)},
             consts={
                 "HEAD_DIM": cache.head_dim,
                 "GROUP": shape.group,
@@ -97,7 +97,7 @@ class AttentionOps(Recorder):
                 "split_keys": shape.split_keys,
             },
             (n_heads // shape.heads, -(-n // shape.tokens), shape.n_splits),
-            slots={"kv": cache.kv},
+            slots={"kv": self._kv(cache)},
             consts={
                 "HEAD_DIM": cache.head_dim,
                 "HEADS": shape.heads,
@@ -126,6 +126,10 @@ class AttentionOps(Recorder):
             consts={"HEAD_DIM": head_dim, "SPLITS": n_splits, "WG": threads},
         )
         return y
+
+    def _kv(self, cache: LayerCache) -> str:
+        """Return how keys and values are read, by a file of shaders/common/."""
+        return self.tuning.kv_f16 if cache.kv == "f16" else cache.kv
 
     def _raw(
         self, heads: Heads, cache: LayerCache

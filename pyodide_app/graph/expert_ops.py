@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pyodide_app.graph.bucket_ops import BucketOps
+from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tensors import (
     PIECE_ALIGNMENT,
     ExpertSlots,
@@ -72,7 +73,7 @@ class ExpertOps(BucketOps):
         self, x: Tensor, scale: Weight, weight: Weight, norm_weight: Weight, eps: float
     ) -> tuple[Tensor, Tensor]:
         """Do what `expert_scores` does, for one token."""
-        dim, rows = x.shape[1], self.tuning.rows
+        dim = x.shape[1]
         logits, y = Tensor((1, weight.n_rows)), Tensor((1, dim))
         for part in weight.parts:
             self._record(
@@ -91,10 +92,10 @@ class ExpertOps(BucketOps):
                     "row_begin": part.begin,
                     "eps": eps,
                 },
-                (-(-part.count // rows), 1, 1),
-                slots={"quant": weight.type.slug},
+                (-(-part.count // FOUR), 1, 1),
+                slots={"quant": weight.dot},
                 # More lanes than a matvec has: there are few rows to share.
-                overrides={"LANES": self.tuning.threads // rows, "ROWS": rows},
+                overrides={"LANES": self.tuning.threads // FOUR, "ROWS": 1},
                 label=weight.name,
             )
         return logits, y
@@ -112,7 +113,7 @@ class ExpertOps(BucketOps):
         """Do what `expert_hidden` does, for one token; up may be gate itself."""
         fused = gate is up
         n_rows = gate.n_rows // 2 if fused else gate.n_rows
-        rows = self.tuning.threads // self.tuning.lanes
+        fours = self.tuning.fold_rows
         weights_begin = -(-top_k // PIECE_ALIGNMENT) * PIECE_ALIGNMENT
         both, y = Tensor((weights_begin + top_k,)), Tensor((top_k, n_rows))
         for gate_part, up_part, begin, count in _overlaps(gate, up):
@@ -139,11 +140,11 @@ class ExpertOps(BucketOps):
                     "up_skip": begin - up_part.begin,
                     "weights_begin": weights_begin,
                 },
-                (-(-n_rows // rows), top_k, 1),
-                slots={"gate": gate.type.slug, "up": up.type.slug},
+                (-(-n_rows // (FOUR * fours)), top_k, 1),
+                slots={"gate": gate.dot, "up": up.dot},
                 overrides={
                     "LANES": self.tuning.lanes,
-                    "ROWS": rows,
+                    "ROWS": fours,
                     "N_EXPERTS": slots.n_experts,
                     "TOP_K": top_k,
                 },
@@ -175,8 +176,8 @@ class ExpertOps(BucketOps):
                     "n_slots": part.count,
                     "is_later": int(part is not weight.parts[0]),
                 },
-                (-(-weight.n_rows // self.tuning.rows), 1, 1),
-                slots={"quant": weight.type.slug},
+                (-(-weight.n_rows // (FOUR * self.tuning.rows)), 1, 1),
+                slots={"quant": weight.dot},
                 overrides={
                     "LANES": self.tuning.lanes,
                     "ROWS": self.tuning.rows,

@@ -4,6 +4,10 @@ The header of a kernel file is read by the machine (bindings, overrides, consts)
 cannot rot. Four things may vary, in this order of preference: a field of `Params`, an
 `override`, an include slot (`//#include "quant/{quant}.wgsl"`), another kernel file.
 
+A slot that a variant leaves open stands for what every device can run: see BASELINE. A
+file that needs more says so in its header, as in `// needs subgroups`. The `enable`
+lines for that are the device's affair: compilers differ in which they want.
+
 A kernel that needs one file twice includes it `as` something: what such files declare,
 and the binding `weight` that formats read, is then named with that prefix. So
 `//#include "quant/{q}.wgsl" as q` reads `q_weight` and gives `q_dequant`.
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +26,16 @@ _PACKAGED = Path(__file__).resolve().parent.parent / "shaders"
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shaders"
 SHADERS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
 
+# Slots that say how a kernel works, not on what; see graph/tuning.py for the others.
+BASELINE = {
+    "lanes": "workgroup",
+    "reduce": "workgroup",
+    "element": "f32",
+    "four": "looped",
+    "dot": "f32",
+}
+# What WGSL calls the features that files may need, by WebGPU's names for them.
+FEATURES = {"subgroups": "subgroups", "shader-f16": "f16"}
 INCLUDE = re.compile(r'^//#include "([^"]+)"(?: as (\w+))?$', re.MULTILINE)
 _BINDING = re.compile(
     r"@group\(0\) @binding\((\d+)\)\s+var<(uniform|storage, read_write|storage, read)>"
@@ -33,6 +47,8 @@ _OVERRIDE = re.compile(r"^override (\w+): (?:u32|f32|bool)", re.MULTILINE)
 _DECLARED = re.compile(
     r"^(?:fn|const|override|alias|struct|var(?:<[^>]*>)?)\s+(\w+)", re.MULTILINE
 )
+_NEEDS = re.compile(r"^// needs (\S+)$", re.MULTILINE)
+_SLOT = re.compile(r"\{(\w+)\}")
 _CODES = {"u32": "I", "i32": "i", "f32": "f"}
 
 
@@ -89,6 +105,16 @@ class Variant:
         """Return the WGSL text after include expansion, consts in front."""
         return expand(self.kernel, self.slots, self.consts)
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the features of WebGPU that it needs and not every device has."""
+        return tuple(sorted(set(_NEEDS.findall(self.code))))
+
+    def code_for(self, enabled: Container[str]) -> str:
+        """Return the text for a compiler that wants these features enabled in it."""
+        wanted = [FEATURES[name] for name in self.features if name in enabled]
+        return "".join(f"enable {name};\n" for name in wanted) + self.code
+
 
 def header_value(source: str, key: str) -> str:
     """Return what stands behind `key` in a kernel's header comment, or ''."""
@@ -129,24 +155,36 @@ def expand(
     name: str, slots: tuple[tuple[str, str], ...], consts: tuple[tuple[str, int], ...]
 ) -> str:
     """Return a kernel's text with includes in place and consts in front."""
-    source, values = load(name).source, dict(slots)
+    source, values = load(name).source, BASELINE | dict(slots)
     declared: dict[str, set[str]] = {}  # by prefix, over all files of that prefix
     for path, prefix in INCLUDE.findall(source):
-        found = _DECLARED.findall(_with_includes(path.format(**values)))
+        found = _DECLARED.findall(_with_includes(path, values))
         declared.setdefault(prefix, {"weight"}).update(found)
 
     def include(match: re.Match[str]) -> str:
         path, prefix = match.groups()
-        text = _with_includes(path.format(**values))
+        text = _with_includes(path, values)
         return _with_prefix(text, prefix, declared[prefix]) if prefix else text
 
     lines = [f"const {const} = {value}u;" for const, value in consts]
     return "\n".join([*lines, INCLUDE.sub(include, source)])
 
 
-def _with_includes(path: str) -> str:
-    """Return a file's text with the files that it includes, which have no slots."""
-    return INCLUDE.sub(lambda match: _with_includes(match[1]), read_source(path))
+@cache
+def slots_of(name: str, slots: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """Return the names of the slots in a kernel's files, which these choose."""
+    values, found, left = BASELINE | dict(slots), set[str](), [f"{name}.wgsl"]
+    while left:
+        for path, _ in INCLUDE.findall(read_source(left.pop())):
+            found.update(_SLOT.findall(path))
+            left.append(path.format(**values))
+    return frozenset(found)
+
+
+def _with_includes(path: str, slots: Mapping[str, str]) -> str:
+    """Return a file's text with the files that it includes, by the same slots."""
+    source = read_source(path.format(**slots))
+    return INCLUDE.sub(lambda match: _with_includes(match[1], slots), source)
 
 
 def _with_prefix(text: str, prefix: str, names: set[str]) -> str:

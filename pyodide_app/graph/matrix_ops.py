@@ -10,6 +10,7 @@ from pyodide_app.graph.recorder import Groups, fold
 from pyodide_app.graph.tensors import PIECE_ALIGNMENT, Input, Tensor, Weight
 
 MOST_MATRICES = 3  # of one matvec_many
+FOUR = 4  # rows that a thread of a matvec works on at once
 MOST_TURNS = 8  # times that a workgroup which norms its input goes on to other rows
 
 
@@ -70,8 +71,11 @@ class MatrixOps(InputOps):
                     "n_rows": part.count,
                     "row_begin": part.begin,
                 },
-                fold(-(-part.count // self.tuning.rows)),
-                slots={"quant": weight.type.slug},
+                fold(-(-part.count // (FOUR * self.tuning.rows))),
+                slots={
+                    "input": "plain" if weight.n_cols % 4 else "vector",
+                    "quant": weight.dot,
+                },
                 overrides={"LANES": self.tuning.lanes, "ROWS": self.tuning.rows},
                 label=weight.name,
             )
@@ -90,7 +94,7 @@ class MatrixOps(InputOps):
         turns, groups = self._rows(taken, rows)
         absent = MOST_MATRICES - len(weights)
         matrices = [self._part(weight.parts[0]) for weight in weights]
-        slugs = [weight.type.slug for weight in weights]
+        dots = [weight.dot for weight in weights]
         self._record(
             "matvec_many",
             {
@@ -108,7 +112,7 @@ class MatrixOps(InputOps):
             groups,
             slots={
                 "input": taken.slot,
-                **_named("{}", [*slugs, *["none"] * absent]),
+                **_named("{}", [*dots, *["none"] * absent]),
             },
             overrides={**turns, **taken.overrides, "HAS_CAP": int(cap > 0)},
             label=weights[0].name,
@@ -125,7 +129,6 @@ class MatrixOps(InputOps):
         y = Tensor((1, gate.n_rows))
         taken = self._take(x)
         turns, groups = self._rows(taken, [gate.n_rows])
-        is_given = isinstance(up, Tensor)
         self._record(
             "matvec_geglu",
             {
@@ -143,10 +146,10 @@ class MatrixOps(InputOps):
             groups,
             slots={
                 "input": taken.slot,
-                "gate": gate.type.slug,
-                "up": "none" if isinstance(up, Tensor) else up.type.slug,
+                "gate": gate.dot,
+                "up": "given" if isinstance(up, Tensor) else up.dot,
             },
-            overrides={**turns, **taken.overrides, "UP_IS_GIVEN": int(is_given)},
+            overrides={**turns, **taken.overrides},
             label=gate.name,
         )
         return y
@@ -186,13 +189,13 @@ class MatrixOps(InputOps):
         A workgroup that makes its input goes on to more rows, so that this pays, but
         leaves enough of them to other workgroups to keep a GPU busy.
         """
-        at_once, turns = self.tuning.rows, 1
+        fours, turns = self.tuning.rows, 1
         if taken.n_groups:
-            at_once = self.tuning.fold_rows
-            spare = sum(rows) // (at_once * taken.n_groups)
+            fours = self.tuning.fold_rows
+            spare = sum(rows) // (FOUR * fours * taken.n_groups)
             turns = min(MOST_TURNS, max(1, spare))
-        n_groups = sum(-(-n // (at_once * turns)) for n in rows)
-        overrides = {"LANES": self.tuning.lanes, "ROWS": at_once, "TURNS": turns}
+        n_groups = sum(-(-n // (FOUR * fours * turns)) for n in rows)
+        overrides = {"LANES": self.tuning.lanes, "ROWS": fours, "TURNS": turns}
         return overrides, fold(n_groups)
 
 

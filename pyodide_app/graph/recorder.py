@@ -130,16 +130,31 @@ class Recorder:
         wanted = [b.name for b in kernel.bindings if b.access != "uniform"]
         if set(wanted) != set(tensors):
             raise ValueError(f"{name}: bindings {sorted(tensors)}, needs {wanted}")
-        variant = Variant(
-            name,
-            tuple((slots or {}).items()),
-            tuple((consts or {}).items()),
-            tuple((overrides or {}).items()),
-        )
+        variant = self._variant(name, slots or {}, consts or {}, overrides or {})
         ordered = tuple(tensors[binding] for binding in wanted)
         packed = kernel.pack(params)
         self._records.append(
             _Record(variant, ordered, packed, groups, label or self._prefix)
+        )
+
+    def _variant(
+        self,
+        name: str,
+        slots: Mapping[str, str],
+        consts: Mapping[str, int],
+        overrides: Mapping[str, int],
+    ) -> Variant:
+        """Return a kernel's variant; what its op leaves open is the tuning's to say."""
+        used = kernels.slots_of(name, tuple(slots.items()))
+        special = self.tuning.special_slots({**consts, **overrides})
+        special = {slot: value for slot, value in special.items() if slot in used}
+        if "subgroup" in special.values():
+            consts = {**consts, "SUBGROUP": self.tuning.subgroup}
+        return Variant(
+            name,
+            tuple({**slots, **special}.items()),
+            tuple(consts.items()),
+            tuple(overrides.items()),
         )
 
     def _vector(self, weight: Weight | None) -> Tensor:

@@ -130,6 +130,15 @@ class Weight:
         return self.dims[0]
 
     @property
+    def dot(self) -> str:
+        """Return the file of shaders/dot/ by which a vector is multiplied by its rows.
+
+        Rows of a float type may begin on any element, between loads of 16 bytes.
+        """
+        is_odd = self.type.block_size == 1 and self.n_cols * self.type.block_bytes % 16
+        return f"{self.type.slug}_odd" if is_odd else self.type.slug
+
+    @property
     def n_rows(self) -> int:
         """Return the number of rows (of one expert, in a 3-D tensor)."""
         return self.dims[1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+_MOST_RUNS = 32  # sums of subgroups that are worth adding up one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +15,15 @@ class Tuning:
     A GPU wants many threads to a row so that loads coalesce. A software adapter runs a
     workgroup on one core and pays for every barrier: there, few lanes are fastest.
     SwiftShader, under Chromium, compiles a store for every word of workgroup memory,
-    which WebGPU clears: a kilobyte costs a tenth of a second, so tiles there are small.
+    which WebGPU clears: a kilobyte costs a tenth of a second, so tiles there are small,
+    and workgroups that multiply by rows have one four of them.
     """
 
-    lanes: int  # threads that share one row of a matvec
-    rows: int  # rows of a matvec workgroup
+    lanes: int  # threads that share four rows of a matvec
+    rows: int  # fours of rows of a matvec workgroup; a thread works on four at once,
+    four: str  # as common/rows_{four}.wgsl says
     fold_bytes: int  # workgroup memory in which kernels may norm their input; 0: none
-    fold_rows: int  # rows that such a workgroup works on at a time,
+    fold_rows: int  # fours of rows that such a workgroup works on at a time,
     fold_groups: int  # again and again while this many workgroups remain
     tile: str  # of a matmul, common/tile_{tile}.wgsl: where it keeps what it multiplies
     tile_rows: int  # rows of a workgroup's tile, a multiple of eight, and
@@ -34,18 +39,43 @@ class Tuning:
     prefill_stage: int  # words of keys staged at a time
     prefill_sums: int  # numbers that one thread adds up, at most
     chunk: int  # tokens of a prompt that are prefilled in one pass
+    # What not every device can do; variants.py chooses.
+    subgroup: int = 0  # threads that share a subgroup for sure; 0: it is not used
+    kv_f16: str = "f16"  # how keys and values in f16 are read, common/kv_{kv_f16}.wgsl
+    element: str = "f32"  # of a tile in workgroup memory, common/element_{element}.wgsl
+    dot: str = "f32"  # what a vector is multiplied as, common/halves_{dot}.wgsl
 
     @property
     def label(self) -> str:
         """Return a short name for reports."""
         return f"{self.lanes}x{self.rows}/{self.threads}/{self.attention_threads}"
 
+    def special_slots(self, sizes: Mapping[str, int]) -> dict[str, str]:
+        """Return the slots in which kernels of these sizes differ from the baseline."""
+        found = {"element": self.element} if self.element != "f32" else {}
+        if self.four != "looped":
+            found["four"] = self.four
+        if self.dot != "f32":
+            found["dot"] = self.dot
+        for slot, threads in (
+            ("lanes", sizes.get("LANES")),
+            ("reduce", sizes.get("WG")),
+        ):
+            if self._adds_up_in_subgroups(threads or 0):
+                found[slot] = "subgroup"
+        return found
+
+    def _adds_up_in_subgroups(self, threads: int) -> bool:
+        is_cut_evenly = self.subgroup > 1 and threads.bit_count() == 1
+        return is_cut_evenly and threads <= _MOST_RUNS * self.subgroup
+
 
 SOFTWARE = Tuning(
     lanes=8,
-    rows=4,
+    rows=1,
+    four="looped",
     fold_bytes=0,
-    fold_rows=4,
+    fold_rows=1,
     fold_groups=256,
     tile="private",
     tile_rows=32,
@@ -65,8 +95,9 @@ SOFTWARE = Tuning(
 HARDWARE = Tuning(
     lanes=16,
     rows=4,
+    four="unrolled",
     fold_bytes=16384,  # what every WebGPU device has
-    fold_rows=16,
+    fold_rows=8,
     fold_groups=256,
     tile="workgroup",
     tile_rows=64,

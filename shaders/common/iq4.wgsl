@@ -10,3 +10,10 @@ fn iq4_values(q: vec4<u32>) -> vec4<f32> {
   let top = four << (vec4<u32>(24u) - 8u * (q & vec4<u32>(3u)));
   return vec4<f32>(bitcast<vec4<i32>>(top) >> vec4<u32>(24u));
 }
+
+// IQ4_XS's scale of a group, from the two words at the head of its block.
+fn iq4_scale(head: u32, lows: u32, group: u32) -> f32 {
+  let low = (lows >> (4u * group)) & 15u;
+  let high = (head >> (16u + 2u * group)) & 3u;
+  return f16_at(head, 0u) * (f32(low | (high << 4u)) - 32.0);
+}

@@ -2,14 +2,14 @@
 // then 12 bytes b. Sub-block s < 4: scale b[s] & 63, min b[4 + s] & 63. Sub-block 4 + s:
 // scale b[8 + s] & 15, min b[8 + s] >> 4, their two top bits above those of sub-block s.
 //
-// Returns (d * scale, -dmin * min); `word` is the first of the block.
-fn k_scales(word: u32, s: u32) -> vec2<f32> {
-  let scales = byte(weight[word + 1u], s & 3u);
-  let mins = byte(weight[word + 2u], s & 3u);
-  let upper = byte(weight[word + 3u], s & 3u);
+// Returns (d * scale, -dmin * min); `head` is the first 16 bytes of the block.
+fn k_scales(head: vec4<u32>, s: u32) -> vec2<f32> {
+  let scales = byte(head.y, s & 3u);
+  let mins = byte(head.z, s & 3u);
+  let upper = byte(head.w, s & 3u);
   let first = vec2<u32>(scales, mins) & vec2<u32>(63u);
   let second = vec2<u32>(upper & 15u, upper >> 4u)
     | ((vec2<u32>(scales, mins) >> vec2<u32>(6u)) << vec2<u32>(4u));
   let chosen = vec2<f32>(select(second, first, s < 4u));
-  return unpack2x16float(weight[word]) * vec2<f32>(chosen.x, -chosen.y);
+  return unpack2x16float(head.x) * vec2<f32>(chosen.x, -chosen.y);
 }

@@ -20,7 +20,9 @@ const RUNS: u32 = DEPTH / RUN;
 const WORDS: u32 = DEPTH / 4u;
 const STRIDE: u32 = WORDS + 1u;              // odd: neighbouring rows in different banks
 
-var<workgroup> weight_tile: array<vec4<f32>, TILE_ROWS * STRIDE>;
+//#include "common/element_{element}.wgsl"
+
+var<workgroup> weight_tile: array<TileWord, TILE_ROWS * STRIDE>;
 var<workgroup> x_tile: array<vec4<f32>, TOKENS * STRIDE>;
 
 // Four elements of a row of a float type from d on, zeros beyond its end.
@@ -50,15 +52,15 @@ fn stage_weights(begin: u32, thread: u32) {
     let at = i / RUNS * STRIDE + i % RUNS * (RUN / 4u);
     let first = row_block(i / RUNS);
     if (BLOCK_SIZE == 1u && d + RUN > params.dim_in) {
-      weight_tile[at] = last_weights(first, d);
-      weight_tile[at + 1u] = last_weights(first, d + 4u);
+      weight_tile[at] = TileWord(last_weights(first, d));
+      weight_tile[at + 1u] = TileWord(last_weights(first, d + 4u));
       continue;
     }
     let block = first + d / BLOCK_SIZE;
     let of_block = d % BLOCK_SIZE;
     let scales = group_scales(block, of_block);
-    weight_tile[at] = scales.x * quants4(block, of_block) + scales.y;
-    weight_tile[at + 1u] = scales.x * quants4(block, of_block + 4u) + scales.y;
+    weight_tile[at] = TileWord(scales.x * quants4(block, of_block) + scales.y);
+    weight_tile[at + 1u] = TileWord(scales.x * quants4(block, of_block + 4u) + scales.y);
   }
 }
 
@@ -92,7 +94,7 @@ fn multiply(thread: u32) {
         x_tile[at], x_tile[at + STRIDE], x_tile[at + 2u * STRIDE], x_tile[at + 3u * STRIDE]
       ));
       for (var r = 0u; r < ROWS; r++) {
-        let weights = weight_tile[(row + r * ROW_STEP) * STRIDE + i];
+        let weights = vec4<f32>(weight_tile[(row + r * ROW_STEP) * STRIDE + i]);
         sums[r] += weights.x * four[0];
         sums[r] += weights.y * four[1];
         sums[r] += weights.z * four[2];

@@ -1,4 +1,4 @@
-// residual - the input of row_dot from the residual stream: a branch is added, then normed.
+// residual - the input of rows_dot from the residual stream: a branch is added, then normed.
 //
 //   total = (x + rms(more) * vectors[branch_norm + d]) * vectors[layer_scale]
 //   x4    = rms(total) * vectors[norm + d]

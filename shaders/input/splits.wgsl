@@ -1,4 +1,4 @@
-// splits - the input of row_dot from attention over several splits of the keys, merged.
+// splits - the input of rows_dot from attention over several splits of the keys, merged.
 //
 // What attention_merge does, in each workgroup for itself, with the same roundings; `x` are
 // the partials (common/partials.wgsl). Needs dim_in = DIM and WG threads; DIM / HEAD_DIM

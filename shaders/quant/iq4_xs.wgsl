@@ -8,11 +8,7 @@ const BLOCK_BYTES: u32 = 136u;
 //#include "common/iq4.wgsl"
 
 fn group_scales(block: u32, i: u32) -> vec2<f32> {
-  let head = weight[block * 34u];
-  let group = i / 32u;
-  let low = (weight[block * 34u + 1u] >> (4u * group)) & 15u;
-  let high = (head >> (16u + 2u * group)) & 3u;
-  return vec2<f32>(f16_at(head, 0u) * (f32(low | (high << 4u)) - 32.0), 0.0);
+  return vec2<f32>(iq4_scale(weight[block * 34u], weight[block * 34u + 1u], i / 32u), 0.0);
 }
 
 fn quants4(block: u32, i: u32) -> vec4<f32> {

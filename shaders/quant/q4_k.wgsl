@@ -8,7 +8,9 @@ const BLOCK_BYTES: u32 = 144u;
 //#include "common/k_scales.wgsl"
 
 fn group_scales(block: u32, i: u32) -> vec2<f32> {
-  return k_scales(block * 36u, i / 32u);
+  let word = block * 36u;
+  let head = vec4<u32>(weight[word], weight[word + 1u], weight[word + 2u], weight[word + 3u]);
+  return k_scales(head, i / 32u);
 }
 
 fn quants4(block: u32, i: u32) -> vec4<f32> {

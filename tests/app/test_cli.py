@@ -213,7 +213,7 @@ def test_memory_of_the_machine_bounds_an_adapter_in_software(
 ) -> None:
     if not device().info.is_software:
         pytest.skip("the adapter is a GPU: its memory is its own")
-    monkeypatch.setattr("pyodide_app.__main__.available_memory", lambda: 1_500_000)
+    monkeypatch.setattr("pyodide_app.cli.session.available_memory", lambda: 1_500_000)
     assert main(["generate", MODEL, "-p", "Hi", "-n", "1"]) == 2
     told = capsys.readouterr().err
     assert "does not fit" in told and "at most 1.5 MB" in told

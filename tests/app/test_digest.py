@@ -7,8 +7,8 @@ import hashlib
 
 import pytest
 
-from pyodide_app.digest import CHUNK_BYTES, sha256, verify
-from pyodide_app.errors import FileFormatError, SourceError
+from pyodide_app.digest import CHUNK_BYTES, sha256, verify, verify_blobs
+from pyodide_app.errors import FileFormatError, RequestError, SourceError
 from pyodide_app.gguf.sources import BytesSource
 
 SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 5]
@@ -74,3 +74,24 @@ def test_damage_is_told_with_both_digests_and_a_way_out() -> None:
         asyncio.run(verify(bad, good))
     assert hashlib.sha256(b"goof").hexdigest() in caught.value.found
     assert good in caught.value.expected and "Ollama" in caught.value.remedy
+
+
+def blob(data: bytes) -> BytesSource:
+    return BytesSource(data, f"sha256-{hashlib.sha256(data).hexdigest()}")
+
+
+def test_blobs_are_held_to_their_names_one_after_the_other() -> None:
+    told: list[tuple[int, int]] = []
+    sources = [blob(content(CHUNK_BYTES + 1)), blob(b"more")]
+    n_bytes = asyncio.run(verify_blobs(sources, tell=lambda *share: told.append(share)))
+    total = CHUNK_BYTES + 5
+    assert n_bytes == total
+    assert told == [(n, total) for n in (CHUNK_BYTES, CHUNK_BYTES + 1, total)]
+
+
+def test_a_file_whose_name_is_no_digest_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"model\.gguf cannot be checked"):
+        asyncio.run(verify_blobs([blob(b"good"), BytesSource(b"x", "model.gguf")]))
+    damaged = BytesSource(b"goof", blob(b"good").name)
+    with pytest.raises(FileFormatError, match="ollama pull tiny"):
+        asyncio.run(verify_blobs([blob(b"more"), damaged], "tiny"))

@@ -10,7 +10,7 @@ import pytest
 from pyodide_app.graph import kernels
 from pyodide_app.graph.kernels import Variant
 
-CACHED = (kernels.read_source, kernels.load, kernels.expand)
+CACHED = (kernels.read_source, kernels.load, kernels.expand, kernels.slots_of)
 
 
 @pytest.fixture
@@ -104,3 +104,30 @@ def test_without_a_prefix_names_stay(shaders: Path) -> None:
     assert Variant("mixed").code == (
         "fn read() { weight[0]; }\nfn q_read() { q_weight[0]; }\nread();\n"
     )
+
+
+def test_a_slot_that_is_left_open_is_the_baseline(
+    shaders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "BASELINE", {"sum": "plain"})
+    write(
+        shaders,
+        {
+            "norm.wgsl": '//#include "common/sum.wgsl"\nmain\n',
+            "common/sum.wgsl": '//#include "common/sum_{sum}.wgsl"',
+            "common/sum_plain.wgsl": "fn sum() {}",
+            "common/sum_quick.wgsl": (
+                '// needs subgroups\n//#include "common/half.wgsl"\nfn sum() {}'
+            ),
+            "common/half.wgsl": "// needs shader-f16\nalias Half = f16;",
+        },
+    )
+    plain, quick = Variant("norm"), Variant("norm", (("sum", "quick"),))
+    assert plain.code == plain.code_for(["subgroups", "shader-f16"])
+    assert plain.code == "fn sum() {}\nmain\n" and plain.features == ()
+    assert quick.features == ("shader-f16", "subgroups")
+    assert quick.code_for([]) == quick.code
+    assert quick.code_for(["shader-f16", "other"]) == f"enable f16;\n{quick.code}"
+    both = quick.code_for(["subgroups", "shader-f16"])
+    assert both == f"enable f16;\nenable subgroups;\n{quick.code}"
+    assert kernels.slots_of("norm", ()) == {"sum"}

@@ -194,7 +194,9 @@ def test_embeddings_stay_in_the_file_when_nothing_else_fits() -> None:
     _, found = fit("e4b", memory=resident.total_bytes - 1)
     assert found.mode == "host-embeddings"
     assert found.host_bytes == table
-    assert found.weight_bytes == resident.weight_bytes - table
+    # On the GPU each of its parts, a binding or little less, ends with a whole load.
+    rounded = resident.weight_bytes - found.weight_bytes - table
+    assert 0 <= rounded < 16 * (table // BASELINE.max_binding_bytes + 2)
     # In place of the table: a row and its number per token of a chunk.
     gathered = HARDWARE.chunk * (42 * 210 + 4)
     assert found.table_bytes == resident.table_bytes + gathered

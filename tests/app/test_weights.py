@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from pyodide_app import weights
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.sources import BytesSource
@@ -32,7 +34,7 @@ def test_vectors_lie_behind_one_another_on_bindable_offsets() -> None:
     a, m, b, c = (placed[name].parts[0].view for name in "ambc")
     assert a.buffer is b.buffer is c.buffer is not m.buffer
     assert [view.offset for view in (a, b, c)] == [0, 512, 768]
-    assert [view.size for view in (a, b, c)] == [280, 4, 256]
+    assert [view.size for view in (a, b, c)] == [288, 16, 256]  # whole loads
     assert a.buffer.size == 1024
     assert (m.offset, m.size, m.buffer.size) == (0, 512, 512)
     assert placed["b"].name == "own.b"
@@ -44,3 +46,16 @@ def test_a_binding_bounds_how_many_lie_together() -> None:
     placed = weights.place_all(vectors, small)
     buffers = [weight.parts[0].view.buffer for weight in placed.values()]
     assert [buffer.size for buffer in dict.fromkeys(buffers)] == [1024, 1024, 512]
+
+
+@pytest.mark.parametrize("rest", [0, 4, 8, 12])
+def test_no_part_with_its_whole_loads_is_more_than_a_binding(rest: int) -> None:
+    # 17 rows of 34 bytes are 578; rounded up to loads of 16 bytes, 592.
+    small = dataclasses.replace(LIMITS, max_binding_bytes=576 + rest)
+    info = TensorInfo("w", (32, 90), BY_NAME["Q8_0"], _NOWHERE, 0, 90 * 34)
+    parts = weights.place(info, small).parts
+    assert sum(part.count for part in parts) == 90
+    assert [part.begin for part in parts] == [0, 16, 32, 48, 64, 80]
+    for part in parts:
+        assert part.view.size == part.view.buffer.size <= 576 + rest
+        assert part.view.size % 16 == 0 and part.view.size >= part.count * 34

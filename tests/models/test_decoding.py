@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from pyodide_app import decoding, errors
-from pyodide_app.engine import Engine, Finished
+from pyodide_app.engine import Engine
 from pyodide_app.pace import Adaptive, Fixed, Single
 from pyodide_app.passes import STEP
+from pyodide_app.runner import Finished
 from pyodide_app.sampling import SamplingOptions
 from tests.golden_data import committed_cases
 from tests.gpu import device
-from tests.models.native import GREEDY, generate, opened
+from tests.models.native import GREEDY, generate, greedy, opened
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 PLE = next(case for case in committed_cases() if case.model == "ple")
@@ -159,6 +160,16 @@ def test_a_ring_that_was_written_ahead_is_not_taken_for_older() -> None:
             fresh = generate(engine, prompt, sampling=GREEDY, max_tokens=3)
             assert got.ids == fresh.ids
             asyncio.run(read_some(engine))
+
+
+def test_going_back_twice_counts_from_the_furthest_that_was_written() -> None:
+    ids = CASE.ids("p80") + CASE.greedy("p80")  # 112 tokens, in rings of 32 + 64 slots
+    prompts = [ids, [*ids[:78], 5], [*ids[:40], 5]]  # each back by less than 64
+    with opened(CASE.gguf) as engine:
+        got = [greedy(engine, prompt, 3) for prompt in prompts]
+        for prompt, found in zip(prompts, got, strict=True):
+            engine.cached_ids = []
+            assert greedy(engine, prompt, 3) == found
 
 
 def test_closing_a_chat_early_frees_the_engine_at_once() -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from pyodide_app import errors
 from pyodide_app.chat import ContentDelta, ThinkingDelta
-from pyodide_app.engine import Engine, Finished
+from pyodide_app.engine import Engine
 from pyodide_app.graph import tuning
 from pyodide_app.loader import Progress
+from pyodide_app.runner import Finished
 from pyodide_app.sampling import SamplingOptions
 from tests.golden_data import committed_cases
 from tests.gpu import device
@@ -130,6 +131,11 @@ def test_a_second_request_at_once_is_refused() -> None:
         with pytest.raises(errors.RequestError, match="busy"):
             await anext(engine.generate(CASE.ids("p20")))
         await first.aclose()
+        rows = engine.logits(CASE.ids("p20"))
+        await anext(rows)
+        with pytest.raises(errors.RequestError, match="busy"):
+            await anext(engine.generate(CASE.ids("p20")))
+        await rows.aclose()
         assert isinstance(await anext(engine.generate(CASE.ids("p20"))), int)
 
     with opened(CASE.gguf) as engine:

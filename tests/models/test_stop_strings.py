@@ -9,7 +9,8 @@ import pytest
 
 from pyodide_app import errors
 from pyodide_app.chat import ContentDelta
-from pyodide_app.engine import Engine, Finished
+from pyodide_app.engine import Engine
+from pyodide_app.runner import Finished
 from tests.golden_data import committed_cases
 from tests.models.native import GREEDY, generate, opened
 

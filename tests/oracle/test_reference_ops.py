@@ -82,6 +82,18 @@ def test_products_by_definition(op: Callable[..., np.ndarray]) -> None:
     close(op(x, weight), np.array([[dot(row, w) for w in weight] for row in x]))
 
 
+def test_int8_rounds_each_sixteen_by_their_own_scale() -> None:
+    x = np.zeros((1, 48), np.float32)
+    x[0, 0], x[0, 1], x[0, 2], x[0, 3] = 127, 2.4, -2.6, 2.5
+    x[0, 16:32] = np.linspace(-3e-9, 1e-9, 16)
+    y = ops.quantise_int8(x)
+    assert y[0, :4].tolist() == [127, 2, -3, 2]
+    assert not y[0, 32:].any()
+    steps = y[0, 16:32] * 127 / 3e-9
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+    assert np.abs(y - x).max(where=np.arange(48) >= 16, initial=0) <= 3e-9 / 254 * 1.001
+
+
 def test_products_accumulate_beyond_float32() -> None:
     x = np.array([[1e8, 1.0, -1e8]], np.float32)
     assert ops.matmul(x, np.ones((1, 3), np.float32))[0, 0] == 1.0

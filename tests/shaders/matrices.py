@@ -14,6 +14,7 @@ from oracle import quant
 from pyodide_app.gguf.types import TYPES
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import Tuning
+from pyodide_app.weights import LOAD_BYTES
 from tests.compare import tolerance
 from tests.gpu import Bench
 
@@ -21,6 +22,8 @@ FORMATS = tuple(kind.name for kind in TYPES)
 FLOATS = ("F32", "F16", "BF16")
 # What 26b-a4b's rows fall back to: 704 and 2112 are no multiples of 256.
 SMALL_BLOCKS = tuple(kind.name for kind in TYPES if kind.block_size == 32)
+# Types that multiply a vector which is quantised to int8, if a tuning says so.
+INT8 = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 LARGE_BLOCKS = tuple(kind.name for kind in TYPES if kind.block_size == 256)
 
 Array = npt.NDArray[np.float32]
@@ -46,7 +49,9 @@ class Matrix:
     values: Array
 
     def place(self, on: Bench, max_bytes: int | None = None) -> Weight:
-        """Upload it, in parts of at most `max_bytes`."""
+        """Upload it, in parts of at most `max_bytes`, rounded up to whole loads."""
+        if max_bytes is not None:
+            max_bytes = -(-max_bytes // LOAD_BYTES) * LOAD_BYTES
         dims = tuple(reversed(self.values.shape))
         return on.weight(self.type_name, dims, self.raw, max_bytes)
 
@@ -59,6 +64,18 @@ def matrix(type_name: str, *shape: int, seed: int = 0) -> Matrix:
     raw = quant.random_blocks(type_name, n_blocks, rng)
     values = quant.dequantise(type_name, np.frombuffer(raw, np.uint8), n_elements)
     return Matrix(type_name, raw, values.reshape(shape))
+
+
+def off_ties(x: Array) -> Array:
+    """Return x without elements near the middle of two steps of int8.
+
+    There, the last bit of a division says which step they are rounded to.
+    """
+    halves = x.reshape(-1, 16)
+    step = np.abs(halves).max(axis=1, keepdims=True) / 127
+    ratio = halves / step
+    near = np.abs(ratio - np.floor(ratio) - 0.5) < 1e-3  # 2^-23 * 127 is far less
+    return np.where(near, np.rint(ratio) * step, halves).reshape(x.shape)
 
 
 def close_sums(kernel: str, got: Array, expected: Array, magnitude: Array) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from oracle import ops as oracle
@@ -45,8 +47,9 @@ def test_matches_the_oracle(dim: int, chained: bool, scaled: bool) -> None:
     bench.close()
 
 
-def test_hardware_tuning_gives_the_same() -> None:
-    bench = Bench(tuning.HARDWARE)
+@pytest.mark.parametrize("subgroup", [0, 4])
+def test_hardware_tuning_gives_the_same(subgroup: int) -> None:
+    bench = Bench(replace(tuning.HARDWARE, subgroup=subgroup))
     x, branch, weight = (random_input(i, 2, 300) for i in range(3))
     residual, y = bench.run(
         lambda ops: ops.add_norm(

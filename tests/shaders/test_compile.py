@@ -16,12 +16,21 @@ from tests import dawn, gpu
 from tests.attention_plans import ODD, RELEASED, attention_dispatches
 
 FORMATS = sorted({kind.slug for kind in TYPES})
-MATRICES = ("quant", "a", "b", "c", "gate", "up")  # slots that take a format
+FLOATS = sorted(kind.slug for kind in TYPES if kind.block_size == 1)
+DOTS = [*FORMATS, *(f"{slug}_odd" for slug in FLOATS)]
+MATRICES = {
+    "quant": FORMATS,
+    "dot": DOTS,
+}  # files of slots that take a format, by folder
 SLOTS = {
     "kv": ["f16", "f32"],
     "input": ["residual", "splits", "vector"],
     "tile": ["private", "workgroup"],
+    # Of kernels that multiply by rows:
+    "four": ["looped", "unrolled"],
+    "dot": ["f32", "int8"],
 }
+INPUT_OF_MATVEC = ["plain", "vector"]
 CONSTS = {
     "HEAD_DIM": [64, 128, 256, 512],
     "WG": [16, 64],
@@ -31,12 +40,19 @@ CONSTS = {
 CUT = ("attention_decode", "attention_merge", "attention_prefill")  # by their sizes
 
 
-def slot_names(kernel: str) -> list[str]:
-    """Return the names in braces of a kernel's includes."""
-    includes = kernels.INCLUDE.findall(kernels.load(kernel).source)
-    return sorted(
-        {name for path, _ in includes for name in re.findall(r"\{(\w+)\}", path)}
-    )
+def slots_by_folder(kernel: str) -> dict[str, list[str]]:
+    """Return the names in braces of a kernel's includes, by folder."""
+    found: dict[str, list[str]] = {}
+    for path, _ in kernels.INCLUDE.findall(kernels.load(kernel).source):
+        for name in re.findall(r"\{(\w+)\}", path):
+            found.setdefault(path.split("/")[0], []).append(name)
+    return found
+
+
+def values_of(kernel: str, slot: str) -> list[str]:
+    """Return the files that a slot for no matrix takes."""
+    is_matvec = (kernel, slot) == ("matvec", "input")
+    return INPUT_OF_MATVEC if is_matvec else SLOTS[slot]
 
 
 def variants(kernel: str) -> list[Variant]:
@@ -46,17 +62,13 @@ def variants(kernel: str) -> list[Variant]:
     """
     if kernel in CUT:
         return [variant for variant in attention_variants() if variant.kernel == kernel]
-    names = slot_names(kernel)
-    matrices = [name for name in names if name in MATRICES]
-    others = [name for name in names if name not in MATRICES]
-    choices = [[(name, value) for value in SLOTS[name]] for name in others]
-    formats = [
-        tuple((name, FORMATS[i - 5 * k]) for k, name in enumerate(matrices))
-        for i in range(len(FORMATS) if matrices else 1)
+    folders = slots_by_folder(kernel)
+    others = [
+        slot for name, of in folders.items() for slot in of if name not in MATRICES
     ]
-    if len(matrices) > 1:
-        first, *rest = matrices
-        formats.append(((first, FORMATS[0]), *((name, "none") for name in rest)))
+    others += ["four", "dot"] if "dot" in folders else []
+    choices = [[(slot, value) for value in values_of(kernel, slot)] for slot in others]
+    formats = formats_of(folders)
     sizes = [
         [(name, value) for value in CONSTS[name]]
         for name in kernels.load(kernel).consts
@@ -67,6 +79,21 @@ def variants(kernel: str) -> list[Variant]:
         for slots in itertools.product(*choices)
         for consts in itertools.product(*sizes)
     ]
+
+
+def formats_of(folders: dict[str, list[str]]) -> list[tuple[tuple[str, str], ...]]:
+    """Return what a kernel's slots for matrices take together."""
+    for folder, values in MATRICES.items():
+        if slots := folders.get(folder):
+            formats = [
+                tuple((name, values[i - 5 * k]) for k, name in enumerate(slots))
+                for i in range(len(values))
+            ]
+            for other in ("none", "given"):
+                rest = ((name, other) for name in slots[1:])
+                formats += [((slots[0], values[0]), *rest)] * (len(slots) > 1)
+            return formats
+    return [()]
 
 
 @functools.cache
@@ -91,10 +118,13 @@ def tint_messages() -> dict[str, list[str]]:
 
 
 def test_covers_formats_and_cache_types() -> None:
-    assert len(variants("matvec")) == len(FORMATS) >= 16
+    assert len(variants("matmul")) >= len(FORMATS) >= 16
+    assert len(variants("matvec")) == 2 * 2 * 2 * len(DOTS)
     many = [dict(variant.slots) for variant in variants("matvec_many")]
-    assert len(many) == 3 * (len(FORMATS) + 1)
-    assert {slots["c"] for slots in many} == {*FORMATS, "none"}
+    assert len(many) == 2 * 2 * 3 * (len(DOTS) + 2)
+    assert {slots["c"] for slots in many} == {*DOTS, "none", "given"}
+    files = {path.stem for path in (kernels.SHADERS / "dot").glob("*.wgsl")}
+    assert files == {*DOTS, "none", "given"}
     assert len(variants("head_norm_rope")) == 2 * 4
     for kernel in CUT:
         assert len(variants(kernel)) > 10
@@ -104,7 +134,7 @@ def test_covers_formats_and_cache_types() -> None:
 def test_compiles_under_naga(kernel: str) -> None:
     for variant in variants(kernel):
         # Raises with the compiler's message if it does not.
-        gpu.device()._device.create_shader_module(
+        gpu.native_device()._device.create_shader_module(
             label=variant.label, code=variant.code
         )
 
@@ -120,6 +150,6 @@ def test_tint_rejects_a_barrier_that_naga_lets_pass() -> None:
     code = Variant("softcap").code.replace(
         "let i =", "if (thread == 0u) { workgroupBarrier(); }\n  let i ="
     )
-    gpu.device()._device.create_shader_module(label="divergent", code=code)
+    gpu.native_device()._device.create_shader_module(label="divergent", code=code)
     messages = dawn.lint([("divergent", code)])["divergent"]
     assert any("uniform control flow" in message for message in messages)

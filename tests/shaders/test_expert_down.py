@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tensors import Routing
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.gpu import Bench, random_input
@@ -55,10 +56,24 @@ def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
     dims = widths(type_name)
     idx, w = [5, 0, 3], random_input(2, 1, 3)
     with bench(tune) as on:
-        for i, n_rows in enumerate([1, tune.rows - 1, tune.rows, 2 * tune.rows + 1]):
+        at_once = FOUR * tune.rows
+        for i, n_rows in enumerate([1, at_once - 1, at_once, 2 * at_once + 1]):
             weights = matrix(type_name, 6, n_rows, dims[i % len(dims)])
             y, x = project(on, weights, idx, w)
             expect(y, x, np.array([idx]), w, weights.values)
+
+
+@pytest.mark.parametrize("type_name", ["Q5_0", "Q8_0", "Q4_K"])
+def test_multiplies_what_is_quantised_to_int8(type_name: str) -> None:
+    dim = matrices.widths(type_name)[-1]
+    weights, w = matrix(type_name, 4, 9, dim), random_input(2, 1, 3)
+    x = matrices.off_ties(random_input(1, 3, dim))
+    idx = np.array([[3, 0, 2]], np.uint32)
+    with bench(dataclasses.replace(HARDWARE, dot="int8")) as on:
+        slots, placed = expert_slots(on, range(4)), weights.place(on)
+        routing = Routing(on.tensor(idx), on.tensor(w))
+        (y,) = on.run(lambda ops: ops.expert_down(on.tensor(x), placed, routing, slots))
+    expect(y, oracle.quantise_int8(x), idx, w, weights.values)
 
 
 @BOTH

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
@@ -19,7 +20,7 @@ from tests.shaders.matrices import Array, Ints, Matrix, bench, matrix
 from tests.shaders.routings import ABSENT, expert_slots
 from tests.shaders.test_router import widths
 
-ODD = dataclasses.replace(SOFTWARE, threads=15, lanes=3)
+ODD = dataclasses.replace(SOFTWARE, lanes=3, fold_rows=5)
 INF, NAN = np.inf, np.nan
 BOTH = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=lambda t: t.label)
 
@@ -76,7 +77,7 @@ def choose(
 @pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE, ODD], ids=lambda t: t.label)
 @pytest.mark.parametrize("type_name", matrices.FORMATS)
 def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
-    rows = tune.threads // tune.lanes
+    rows = FOUR * tune.fold_rows
     dims = widths(type_name)
     with bench(tune) as on:
         for i, n_rows in enumerate([1, rows - 1, rows, 2 * rows + 1]):

@@ -33,7 +33,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
 @functools.cache
 def pipeline(function: str) -> object:
     """Compile one function behind the test's entry point."""
-    device = gpu.device()._device
+    device = gpu.native_device()._device
     argument = "bits[id.x]" if function == "exponential" else "bitcast<f32>(bits[id.x])"
     common = [kernels.read_source(f"common/{name}.wgsl") for name in ("math", "random")]
     code = "".join(common) + ENTRY.format(function=function, argument=argument)
@@ -45,7 +45,7 @@ def pipeline(function: str) -> object:
 
 def apply(function: str, x: np.ndarray) -> np.ndarray:
     """Return the function of float32 (or uint32) values as the adapter computes it."""
-    device = gpu.device()._device
+    device = gpu.native_device()._device
     assert x.dtype in (np.float32, np.uint32)
     usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC
     source = device.create_buffer_with_data(data=x.tobytes(), usage=usage)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.compare import close
 from tests.gpu import Bench, random_input
@@ -65,7 +66,7 @@ def test_matches_the_oracle(type_name: str) -> None:
 @pytest.mark.parametrize("type_name", ["F32", "Q4_K", "Q6_K", "MXFP4"])
 def test_workgroups_of_any_shape(type_name: str, tune: Tuning) -> None:
     with bench(tune) as on:
-        dim, rows = widths(type_name)[-1], 3 * tune.fold_rows + 1
+        dim, rows = widths(type_name)[-1], 3 * FOUR * tune.fold_rows + 1
         gate, up = mixed(type_name, 2, dim, (rows, rows))
         check(on, Stream(on, dim), gate, up)
         check(on, Stream(on, dim), gate, None)
@@ -84,6 +85,18 @@ def test_multiplies_a_given_vector(tune: Tuning, given: bool) -> None:
     values = None if given else up.values
     factor = factor if values is None else oracle.matvec(wide, values)
     expected, bound = bounds(wide, np.abs(wide), gate.values, values, factor)
+    close_sums("matvec_geglu", y, expected, bound)
+
+
+def test_multiplies_what_is_quantised_to_int8() -> None:
+    gate, up = matrix("Q4_K", 37, 512, seed=1), matrix("Q6_K", 37, 512, seed=2)
+    x = matrices.off_ties(random_input(3, 1, 512))
+    with bench(dataclasses.replace(HARDWARE, dot="int8")) as on:
+        first, second = gate.place(on), up.place(on)
+        (y,) = on.run(lambda ops: ops.gated(on.tensor(x), first, second))
+    h = oracle.quantise_int8(x)
+    factor = oracle.matvec(h, up.values)
+    expected, bound = bounds(h, np.abs(h), gate.values, up.values, factor)
     close_sums("matvec_geglu", y, expected, bound)
 
 

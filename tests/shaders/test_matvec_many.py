@@ -10,6 +10,7 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.gguf.types import TYPES
+from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Splits, Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
@@ -85,7 +86,8 @@ def test_adds_a_branch_and_norms_the_sum(type_name: str) -> None:
 def test_workgroups_of_any_shape(type_name: str, tune: Tuning) -> None:
     with bench(tune) as on:
         dim = widths(type_name)[-1]
-        rows = (3 * tune.fold_rows + 1, tune.fold_rows, 1)
+        at_once = FOUR * tune.fold_rows
+        rows = (3 * at_once + 1, at_once, 1)
         check_stream(on, Stream(on, dim), mixed(type_name, 3, dim, rows))
 
 
@@ -125,7 +127,7 @@ def test_caps_the_results() -> None:
             close_sums("matvec_many", y, expected, magnitude)
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 65, 8 * 16 * 2 + 5])
+@pytest.mark.parametrize("rows", [1, 127, 128, 129, 2 * 128 + 5])
 def test_workgroups_take_turns_and_keep_to_one_matrix(rows: int) -> None:
     with bench(TURNS) as on:
         found = [matrix("Q8_0", n, 64, seed=n) for n in (rows, 2 * rows, 7)]
@@ -135,12 +137,14 @@ def test_workgroups_take_turns_and_keep_to_one_matrix(rows: int) -> None:
 def test_folds_more_workgroups_than_one_axis_holds() -> None:
     narrow = dataclasses.replace(ODD, lanes=1, fold_rows=1, fold_groups=1 << 20)
     with bench(narrow) as on:
-        check_stream(on, Stream(on, 4), [matrix("F16", n, 4) for n in (65530, 40, 3)])
+        check_stream(
+            on, Stream(on, 4), [matrix("F16", FOUR * n, 4) for n in (65530, 40, 3)]
+        )
 
 
 def test_norms_apart_what_no_workgroup_holds() -> None:
-    dim = 512
-    fits = 4 * (dim + 3 * 256 + 16)
+    dim, n_threads = 512, HARDWARE.lanes * HARDWARE.fold_rows
+    fits = 4 * (dim + 9 * n_threads + 16)
     for spare, kernels in ((0, ["matvec_many"]), (-1, ["add_norm", "matvec_many"])):
         with bench(dataclasses.replace(HARDWARE, fold_bytes=fits + spare)) as on:
             stream, found = Stream(on, dim), mixed("Q4_K", 2, dim, (33, 5))

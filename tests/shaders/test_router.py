@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.compare import close
 from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
 
-ODD = dataclasses.replace(SOFTWARE, threads=21, rows=7)
+ODD = dataclasses.replace(SOFTWARE, threads=21)
 EPS = 1e-6
 
 
@@ -52,7 +53,7 @@ def score(
 @pytest.mark.parametrize("type_name", matrices.FORMATS)
 def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
     with bench(tune) as on:
-        rows = [1, tune.rows - 1, tune.rows, 2 * tune.rows + 1]
+        rows = [1, FOUR - 1, FOUR, 2 * FOUR + 1]
         dims = widths(type_name)
         for i, n_rows in enumerate(rows):
             dim = dims[i % len(dims)]

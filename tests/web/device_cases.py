@@ -15,7 +15,7 @@ from pyodide.ffi import create_proxy, to_js
 
 from pyodide_app import errors
 from pyodide_app.gguf.sources import BytesSource
-from pyodide_app.gpu import webgpu_js
+from pyodide_app.gpu import webgpu, webgpu_js
 from pyodide_app.gpu.webgpu_js import WebGPUDevice
 from pyodide_app.graph import tuning
 from pyodide_app.graph.arena import Arena
@@ -389,12 +389,14 @@ async def case_the_adapter_is_described(device: WebGPUDevice) -> None:
     # More than WebGPU's default of 128 MiB where the adapter has it, as all do here.
     assert info.limits.max_binding_bytes >= 128 << 20
     assert all(isinstance(feature, str) for feature in info.features)
+    # What is optional is asked for: the software adapters of Dawn have this.
+    assert "subgroups" in info.features and info.subgroup >= 4
 
 
 async def case_a_software_adapter_is_known(device: WebGPUDevice) -> None:
     # What Chromium says of SwiftShader, Firefox of any, Dawn of llvmpipe, and hardware.
     words = {"vendor": "", "architecture": "", "device": "", "description": ""}
-    rest = {"features": [], "limits": [1, 2, 3, 4, 5, 6]}
+    rest = {"features": [], "subgroup": 0, "limits": [1, 2, 3, 4, 5, 6]}
     named = {"vendor": "google", "architecture": "swiftshader"}
     for facts, name, is_software in (
         ({**named, "is_fallback": True}, "google swiftshader", True),
@@ -403,7 +405,7 @@ async def case_a_software_adapter_is_known(device: WebGPUDevice) -> None:
         ({"vendor": "nvidia", "architecture": "ampere"}, "nvidia ampere", False),
     ):
         text = json.dumps({"is_fallback": False} | words | rest | facts)
-        info = webgpu_js._describe(stage.parse(text))
+        info = webgpu.describe(stage.parse(text).to_py())
         assert (info.name, info.is_software) == (name, is_software)
         assert info.limits.max_binding_bytes == 1 and info.limits.max_groups == 6
 

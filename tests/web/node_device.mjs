@@ -5,29 +5,21 @@
 // The last line of RESULTS is a JSON object: {adapter, cases: {name: traceback or ""},
 // outputs: {name: hex}}. Dawn writes what it complains about above it.
 
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { loadPage } from '../page_on_dawn.mjs';
 import { makeStage } from './device_stage.js';
 
 const root = process.argv[2];
-const { resolve } = createRequire(join(root, 'web/package.json'));
-const load = (path) => import(pathToFileURL(path));
-const page = (file) => load(join(root, 'web', file));
-
-const { loadPyodide } = await page('node_modules/pyodide/pyodide.mjs');
-const dawn = await load(resolve('webgpu'));
+const web = join(root, 'web');
+const { loadPyodide } = await import(
+  pathToFileURL(join(web, 'node_modules/pyodide/pyodide.mjs'))
+);
 
 const pyodide = await loadPyodide({ stdout: console.error, stderr: console.error });
-// After loadPyodide, which takes a navigator for the sign of a browser.
-Object.assign(globalThis, dawn.globals);
-const navigator = { gpu: dawn.create([]) };
-Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true });
-
 pyodide.mountNodeFS('/lapidary', root);
-pyodide.registerJsModule('lapidary_gpu', {
-  ...(await page('gpu.js')), ...(await page('replay.js')), ...(await page('stream.js')),
-});
+// After loadPyodide, which takes a navigator for the sign of a browser.
+pyodide.registerJsModule('lapidary_gpu', await loadPage(web));
 pyodide.registerJsModule('stage', makeStage(pyodide));
 const main = await pyodide.runPythonAsync(`
 import sys

@@ -108,13 +108,14 @@ def norm(
 
 def matvec(x: View, matrix: View, y: View) -> Dispatch:
     """Return the product with the matrix."""
-    n_rows = 8
+    slots = (("input", "vector"), ("quant", "f32"))
+    fours = 2  # of rows of a workgroup
     return Dispatch(
-        Variant("matvec", (("quant", "f32"),), (), (("LANES", 4), ("ROWS", n_rows))),
+        Variant("matvec", slots, (), (("LANES", 4), ("ROWS", fours))),
         (x, matrix, y),
         kernels.load("matvec").pack(
             {"dim_in": DIM_IN, "n_rows": DIM_OUT, "row_begin": 0}
         ),
-        (-(-DIM_OUT // n_rows), 1, 1),
+        (-(-DIM_OUT // (4 * fours)), 1, 1),
         "test",
     )

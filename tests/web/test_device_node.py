@@ -8,7 +8,6 @@ import functools
 import json
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import numpy as np
 import pytest
 
 from tests.compare import tolerance
-from tests.gpu import device as native_device
+from tests.gpu import native_device
 from tests.web import folded_plan, norm_plan
 from tools import environment
+from tools.lavapipe import dawn_environment
 
 HERE = Path(__file__).parent
 SWIFTSHADER = "vk_swiftshader_icd.json"  # lies beside Chromium's executable
@@ -32,35 +32,27 @@ def case_names() -> list[str]:
     return [n.removeprefix("case_") for n in names if n.startswith("case_")]
 
 
-def dawn_environment(runtime: str) -> dict[str, str]:
-    """Return the environment in which Dawn finds an adapter that it takes.
-
-    Older releases of Mesa's llvmpipe lack what Dawn needs, so Chromium's SwiftShader
-    comes first, unless the environment names a driver.
-    """
-    found = {"XDG_RUNTIME_DIR": runtime, **os.environ}
-    if "VK_ICD_FILENAMES" not in found and "VK_DRIVER_FILES" not in found:
-        chromium = environment.find_chromium()
-        folders = [chromium.resolve().parent] if chromium else []
-        folders += [Path(folder) for folder in CHROMIUM_FOLDERS]
-        drivers = [f / SWIFTSHADER for f in folders if (f / SWIFTSHADER).exists()]
-        if drivers:
-            found["VK_ICD_FILENAMES"] = str(drivers[0])
-    return found
+def swiftshader() -> Path | None:
+    """Return the driver of Chromium's adapter, unless the environment names one."""
+    if any(name in os.environ for name in environment.ICD_VARIABLES):
+        return None
+    chromium = environment.find_chromium()
+    folders = [chromium.resolve().parent] if chromium else []
+    folders += [Path(folder) for folder in CHROMIUM_FOLDERS]
+    return next((f / SWIFTSHADER for f in folders if (f / SWIFTSHADER).exists()), None)
 
 
 @functools.cache
 def results() -> dict[str, Any]:
     """Run all cases in one process, and return what it wrote."""
     environment.ensure_node_modules(dev=True)
-    with tempfile.TemporaryDirectory() as runtime:
-        reply = subprocess.run(
-            [environment.node(), HERE / "node_device.mjs", environment.ROOT],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            env=dawn_environment(runtime),
-        )
+    reply = subprocess.run(
+        [environment.node(), HERE / "node_device.mjs", environment.ROOT],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=dawn_environment(swiftshader()),
+    )
     # A failing Pyodide prints its source, which is one line of a megabyte.
     log = "\n".join(line[:1000] for line in reply.stderr.splitlines())
     assert reply.returncode == 0, log

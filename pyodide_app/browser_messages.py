@@ -1,0 +1,101 @@
+"""What the worker tells the page: progress, pieces of a reply, its end, errors.
+
+The types of the messages are described in web/worker.js.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+from js import Object, postMessage
+from pyodide.ffi import to_js
+
+from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
+from pyodide_app.engine import Event
+from pyodide_app.errors import DeviceError, DeviceLostError, EngineError
+from pyodide_app.runner import Finished
+
+RUNTIME = 0  # the id of messages that answer no request
+_STAGES = {
+    "fetch": "Fetching the model",
+    "header": "Reading the header",
+    "kernels": "Trying this device",
+    "measure": "Measuring this device",
+    "tokenizer": "Preparing the tokenizer",
+    "weights": "Reading the weights",
+    "pipelines": "Compiling the shaders",
+    "prompt": "Reading the message",
+    "room": "Making room",
+    "verify": "Computing the SHA-256",
+}
+_LOAD_AGAIN = "Load the model again; if that does not help, reload the page."
+
+
+def post_progress(
+    number: int, stage: str, done: int = 0, total: int = 1, **more: Any
+) -> None:
+    """Send how far a stage of a request is; it begins unless said."""
+    told = {"stage": stage, "done": done, "total": total, **more}
+    post(number, "progress", text=_STAGES.get(stage, stage), **told)
+
+
+def finished(event: Finished) -> dict[str, Any]:
+    """Return the end of a reply as the page reads it."""
+    return {
+        "reason": event.reason,
+        "ids": list(event.ids),
+        "n_prompt": event.n_prompt,
+        "n_reused": event.n_reused,
+        "n_generated": event.n_generated,
+        "prefill_seconds": event.prefill_seconds,
+        "decode_seconds": event.decode_seconds,
+        "bytes_per_second": event.bytes_per_second,
+        "n_dispatches": event.n_dispatches,
+        "weight_bytes": event.weight_bytes,
+        "kv_bytes_read": event.kv_bytes,
+    }
+
+
+def post_event(number: int, event: Event) -> None:
+    """Send a piece of a reply."""
+    if isinstance(event, ThinkingDelta):
+        post(number, "token", channel="thinking", text=event.text)
+    elif isinstance(event, ContentDelta):
+        post(number, "token", channel="content", text=event.text)
+    elif isinstance(event, ToolCall):
+        call = {"name": event.name, "arguments": event.arguments}
+        post(number, "token", channel="tool", text=json.dumps(call, indent=2))
+
+
+def post_error(number: int, error: Exception, kept: bool = False) -> None:
+    """Send a typed error; `kept` says that a model is still loaded."""
+    known = isinstance(error, EngineError)
+    if not isinstance(error, EngineError):
+        traceback.print_exception(error)
+        found = f"{type(error).__name__}: {error}"
+        error = EngineError("The engine failed", found=found, remedy=_LOAD_AGAIN)
+    post(
+        number,
+        "error",
+        type=type(error).__name__ if known else "RuntimeError",
+        what=error.what,
+        found=error.found,
+        expected=error.expected,
+        remedy=error.remedy,
+        kept=kept,
+        n_ctx=error.n_ctx if isinstance(error, DeviceError) else 0,
+    )
+
+
+def tell_lost(message: str) -> None:
+    """Tell the page that the device is gone, with a request under way or without."""
+    what, remedy = "the GPU device was lost", "Load the model again."
+    post_error(RUNTIME, DeviceLostError(what, found=message, remedy=remedy))
+
+
+def post(number: int, kind: str, **content: Any) -> None:
+    """Send a plain object to the page."""
+    message = {"id": number, "kind": kind, **content}
+    postMessage(to_js(message, dict_converter=Object.fromEntries))

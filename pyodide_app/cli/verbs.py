@@ -1,0 +1,241 @@
+"""The verbs of the command line: each serves its options and prints what it finds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from pyodide_app import errors, variants
+from pyodide_app.chat import ContentDelta, gemma4
+from pyodide_app.chat.gemma4_parser import OutputParser
+from pyodide_app.cli import report
+from pyodide_app.cli.session import Session
+from pyodide_app.engine import Engine
+from pyodide_app.inspection import describe, describe_text
+from pyodide_app.model_argument import table, verify
+from pyodide_app.ollama_native import open_store
+from pyodide_app.runner import Finished
+from pyodide_app.tokenizer import Tokenizer
+
+
+async def chat(options: Namespace, closing: ExitStack) -> None:
+    """Talk, a line at a time, until the input ends."""
+    session = await Session.open(options, closing)
+    engine = await session.load()
+    messages = session.opened.opening(options.system or "")
+    print("Ctrl-D ends the chat, Ctrl-C this program.", file=sys.stderr)
+    while (line := _ask()) is not None:
+        messages.append({"role": "user", "content": line})
+        reply = await _answer(session, engine, messages)
+        messages.append({"role": "assistant", "content": reply})
+
+
+def _ask() -> str | None:
+    try:
+        return input("> ")
+    except EOFError:
+        print()
+        return None
+
+
+async def _answer(
+    session: Session, engine: Engine, messages: list[dict[str, Any]]
+) -> str:
+    reply = ""
+    events = engine.chat(
+        messages,
+        think=session.options.think,
+        sampling=session.sampling(engine.loaded.file.metadata),
+        max_tokens=session.max_tokens,
+        stop=session.stop,
+    )
+    async for event in events:
+        if isinstance(event, ContentDelta):
+            reply += event.text
+        report.show(event)
+        if isinstance(event, Finished):
+            told = report.speed(event, session.predicted(engine, event))
+            print(f"\n{told}", file=sys.stderr)
+    print()
+    return reply
+
+
+async def generate(options: Namespace, closing: ExitStack) -> None:
+    """Continue one prompt."""
+    messages = _messages(options)
+    ids = None if options.ids is None else _ids(options.ids)
+    session = await Session.open(options, closing)
+    engine = await session.load()
+    if ids is None:
+        if options.prompt is not None:
+            messages = [*session.opened.opening(), *messages]
+        ids, _ = engine.encode_chat(messages, think=options.think)
+    end, text = None, ""
+    async for item in _continued(session, engine, ids):
+        if isinstance(item, Finished):
+            end = item
+            continue
+        piece = item if isinstance(item, str) else f"{item} "
+        text += piece
+        if not options.json:
+            print(piece, end="", flush=True)
+    assert end is not None
+    predicted = session.predicted(engine, end)
+    if options.json:
+        result = report.result(end, text) | {"kernels": str(engine.loaded.choice)}
+        if predicted is not None:
+            result["predicted_tokens_per_second"] = predicted
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print(f"\n{report.speed(end, predicted)}", file=sys.stderr)
+
+
+def _continued(
+    session: Session, engine: Engine, ids: list[int]
+) -> AsyncIterator[str | int | Finished]:
+    requested: dict[str, Any] = {
+        "sampling": session.sampling(engine.loaded.file.metadata),
+        "max_tokens": session.max_tokens,
+        "ignore_eos": session.options.ignore_eos,
+    }
+    if engine.loaded.tokenizer or session.options.stop:
+        return engine.generate_text(ids, stop=session.stop, **requested)
+    return engine.generate(ids, **requested)  # a file without a vocabulary gives ids
+
+
+async def inspect(options: Namespace, closing: ExitStack) -> None:
+    """Show what a file holds, or what it takes to run."""
+    session = await Session.open(options, closing)
+    if options.fit:
+        device = session.open_device()
+        print(await session.fit(device))
+        asked = variants.parse(options.kernels)
+        print(f"kernels: {await variants.choose(device, asked)}")
+        return
+    summary = describe(await session.header())
+    if options.json:
+        print(json.dumps(summary, ensure_ascii=True))
+    else:
+        print(describe_text(summary))
+
+
+async def list_models(options: Namespace, _: ExitStack) -> None:
+    """Show the models of Ollama's store, and check their blobs if asked to."""
+    store = await open_store(options.root)
+    entries = await store.entries()
+    if options.json:
+        print(json.dumps(store.describe(entries)))
+    else:
+        print(f"Ollama's store: {store.root.name}", file=sys.stderr)
+        print(table(entries))
+    if options.verify:
+        await verify(store, entries, report.share)
+
+
+async def logits(options: Namespace, closing: ExitStack) -> None:
+    """Write the logits of every position."""
+    ids = _ids(options.ids)
+    engine = await (await Session.open(options, closing)).load()
+    rows: AsyncIterator[bytes] = engine.logits(ids)
+    try:
+        with open(options.out, "wb") as out:
+            async for data in rows:
+                out.write(data)
+    except OSError as error:
+        raise errors.RequestError(f"cannot write {options.out}: {error}") from error
+
+
+async def tokenize(options: Namespace, closing: ExitStack) -> None:
+    """Turn each line of text into ids."""
+    header = await (await Session.open(options, closing)).header()
+    tokenizer = Tokenizer.from_metadata(header.metadata)
+    lines = [
+        tokenizer.encode(
+            _expect(line, str, "a JSON string"),
+            special=not options.no_special,
+            bos=options.bos,
+        )
+        for line in _json_lines()
+    ]
+    print(json.dumps(lines))
+
+
+async def render(options: Namespace, closing: ExitStack) -> None:
+    """Turn each line's conversation into a prompt."""
+    session = await Session.open(options, closing)
+    large = session.opened.is_large(await session.header())
+    for line in _json_lines():
+        request = _expect(line, dict, "a JSON object {messages, tools, think}")
+        prompt = gemma4.render(
+            request.get("messages") or [],
+            tools=request.get("tools") or (),
+            think=bool(request.get("think")),
+            large=large,
+        )
+        print(json.dumps(prompt.text))
+
+
+async def parse(options: Namespace, closing: ExitStack) -> None:
+    """Turn each line's raw output into parts."""
+    await (await Session.open(options, closing)).header()  # it must be a model
+    for line in _json_lines():
+        text = _expect(line, str, "a JSON string")
+        step = len(text) or 1 if options.chunk is None else options.chunk
+        if step < 1:
+            raise errors.RequestError("--chunk", found=str(step), expected="1 or more")
+        parser = OutputParser(True)
+        events = [
+            event
+            for begin in range(0, len(text), step)
+            for event in parser.push(text[begin : begin + step])
+        ]
+        print(json.dumps(report.parts([*events, *parser.finish()])))
+
+
+# -- input -----------------------------------------------------------------------
+
+
+def _ids(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise errors.RequestError(
+            "--ids", found=repr(text[:60]), expected="numbers separated by commas"
+        ) from None
+
+
+def _messages(options: Namespace) -> list[dict[str, Any]]:
+    if options.prompt is not None:
+        return [{"role": "user", "content": options.prompt}]
+    if options.messages is None:
+        return []
+    try:
+        messages = json.loads(Path(options.messages).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise errors.RequestError(f"--messages {options.messages}: {error}") from error
+    return list(_expect(messages, list, "a JSON list of messages"))
+
+
+def _json_lines() -> Iterator[Any]:
+    for number in count(1):
+        try:
+            if not (line := sys.stdin.readline()):
+                return
+            values = [json.loads(line)] if line.strip() else []
+        except (ValueError, RecursionError) as error:
+            raise errors.RequestError(
+                f"line {number} of the input is no JSON: {error}"
+            ) from error
+        yield from values
+
+
+def _expect(value: Any, kind: type, what: str) -> Any:
+    if not isinstance(value, kind):
+        raise errors.RequestError("input", found=repr(value)[:60], expected=what)
+    return value

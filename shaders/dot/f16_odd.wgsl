@@ -1,0 +1,6 @@
+// F16 in rows that are no multiple of 16 bytes: element by element.
+alias Word = u32;
+
+//#include "quant/f16.wgsl"
+//#include "common/elements.wgsl"
+//#include "common/rows_dot.wgsl"

@@ -1,0 +1,8 @@
+// Q2_K word by word, as other kernels read it.
+alias Word = u32;
+
+//#include "quant/q2_k.wgsl"
+//#include "common/sixteen.wgsl"
+//#include "common/chunk_16.wgsl"
+//#include "common/groups.wgsl"
+//#include "common/rows_dot.wgsl"
