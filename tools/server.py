@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
@@ -13,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
+
+from tools.ranges import byte_range, is_one_range
 
 if TYPE_CHECKING:
     from tools.model_store import ModelStore
@@ -75,7 +76,6 @@ HEADERS = {
 MODELS = "/ollama/models.json"
 BLOBS = "/ollama/blobs/"
 FROM_PAGE = (None, "same-origin", "none")  # Sec-Fetch-Site; none: typed by a person
-MAX_SIZE = (1 << 63) - 1  # of a file, and of an offset in one
 
 
 Refresh = Callable[[], object]
@@ -278,38 +278,6 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the terminal quiet: the browser's own tools show requests."""
-
-
-def byte_range(header: str, size: int) -> range | None:
-    """Return the bytes that a Range header asks for: an empty range if there are none.
-
-    None stands for the whole file: there is no header, or it is one to be ignored
-    (several ranges, another unit, an end before the beginning).
-    """
-    match = re.fullmatch("bytes=([0-9]*)-([0-9]*)", header.strip(), re.IGNORECASE)
-    first, last = match.groups() if match else ("", "")
-    begin, end = number(first), number(last)
-    if first and last and end < begin:
-        return None
-    if first:
-        return range(min(begin, size), min(size, end + 1) if last else size)
-    return range(max(0, size - end), size) if last else None
-
-
-def is_one_range(header: str) -> bool:
-    """Tell whether a Range header asks for nothing, one range or another unit.
-
-    Answering several ranges, or ones that contradict themselves, with a whole file of
-    gigabytes would be within the rules, and to nobody's use.
-    """
-    ours = header.strip().lower().startswith("bytes=")
-    return not ours or byte_range(header, MAX_SIZE) is not None
-
-
-def number(digits: str) -> int:
-    """Read a number of bytes; more than any file has is as good as that."""
-    digits = digits.lstrip("0") or "0"
-    return MAX_SIZE if len(digits) > 19 else min(int(digits), MAX_SIZE)
 
 
 def open_server(

@@ -46,6 +46,12 @@ function parse(text, page) {
       remedy: 'Copy the address of the download link.',
     });
   }
+  refuse(url, page);
+  return url;
+}
+
+/** Throw why a browser cannot download it, where the address itself says so. */
+function refuse(url, page) {
   if (url.username || url.password) {
     throw wrong('An address with a password cannot be used', {
       found: `${url.protocol}//…@${url.host}`,
@@ -66,7 +72,6 @@ function parse(text, page) {
       remedy: 'Copy the address of the download link.',
     });
   }
-  return url;
 }
 
 /** All parts of a split model from the address of one of them; else the file itself. */

@@ -3,6 +3,7 @@
 import { createChat } from './chat.js';
 import { createConversation } from './conversation.js';
 import { createDemo, findDemo } from './demo.js';
+import { closeSheets, find } from './dom.js';
 import { createDownloads } from './downloads.js';
 import { createEngine } from './engine_client.js';
 import { showInfo, showSpeed } from './info.js';
@@ -14,12 +15,12 @@ import { createPreflight } from './preflight.js';
 import { capabilityCard, checkFiles, missingWebGPU } from './problems.js';
 import { createRecovery } from './recovery.js';
 import { createScroller } from './scroller.js';
-import { createSettings, OWN_FILES } from './settings.js';
+import { createSettings } from './settings.js';
 import { keepSpeed } from './speed.js';
 import { createVerify } from './verify.js';
-import { find, finePointer, prompt, showState } from './view.js';
+import { finePointer, focusPrompt, prompt, showState } from './view.js';
 
-const engine = createEngine({ onRuntime: () => {}, onCrash: (error) => recovery.lose(error) });
+const engine = createEngine((...crash) => recovery.lose(...crash));
 const settings = createSettings(find('settings'), refresh);
 const loading = createLoading((source) => source === demoSource);
 const model = createModel({
@@ -45,7 +46,7 @@ const preflight = createPreflight({
     load: model.load,
     failed: (...failure) => recovery.failCheck(...failure),
     cancelled: () => {
-      settings.use(model.info ? model.source.profile : OWN_FILES);
+      model.useSettings();
       cancelledLoad(model.info ? 'kept' : 'none');
     },
   },
@@ -63,9 +64,9 @@ const ollama = createOllama({
 });
 const downloads = createDownloads({
   model: preflight.open,
-  isUsed: (source) => (model.info !== null && source === model.source)
-    || source === model.loading?.source,
-  isIdle: () => chat.isEmpty() && (!model.loading || model.loading.source === demoSource),
+  isUsed: (id) => [model.info && model.source, model.loading?.source]
+    .some((source) => source?.stored === id),
+  isIdle: () => chat.isEmpty() && ['empty', 'preparing', 'ready'].includes(state()),
   problem: (...problem) => recovery.show(...problem),
   announce,
 });
@@ -119,20 +120,21 @@ function state() {
 
 function refresh() {
   const { info, source, context } = model;
+  const name = info ? info.name || source.name : '';
   const demoLoaded = info !== null && source === demoSource;
   showState({
     now: state(),
     canSend: conversation.canSend(),
     isEmpty: chat.isEmpty(),
     isUnanswered: chat.isUnanswered(),
-    hasModel: info !== null,
+    model: name,
     demoLoaded,
     choosing,
     contextPending: info !== null && settings.values.n_ctx !== context,
     think: settings.values.think,
     blocked,
   });
-  demo.show(state(), demoLoaded ? info.name : '');
+  demo.show(state(), demoLoaded ? name : '');
 }
 
 /** @param {File[]} files */
@@ -165,12 +167,9 @@ function beginLoad(source) {
 function finishLoad(source, before) {
   // A message may have waited for the demonstration model.
   if (source !== before && (before || source !== demoSource)) conversation.clear();
-  const name = model.info.name || source.name;
-  find('model-name').textContent = name;
-  find('ready-text').textContent = `${name} is loaded. What is said here stays on this machine.`;
   refresh();
-  announce(`${name} is loaded.`);
-  if (finePointer.matches && source !== demoSource) prompt.focus();
+  announce(`${model.info.name || source.name} is loaded.`);
+  if (source !== demoSource) focusPrompt();
 }
 
 /** Load the same model again and answer what was left unanswered. */
@@ -190,7 +189,7 @@ function cancelledLoad(left) {
     ? 'Loading was cancelled. The model before is loaded again.'
     : 'Loading was cancelled.');
   if (left === 'none') find('file').focus();
-  if (left === 'kept') prompt.focus();
+  if (left === 'kept') focusPrompt();
 }
 
 function announce(text) {
@@ -203,10 +202,6 @@ function chooseAnother() {
   refresh();
   scroller.toEnd();
   find('file').focus();
-}
-
-function closeSheets() {
-  for (const sheet of document.querySelectorAll('dialog[open]')) sheet.close();
 }
 
 function wire() {
@@ -237,9 +232,8 @@ async function start() {
   refresh();
   engine.start();
   const [missing, found] = await Promise.all([missingWebGPU(), findDemo()]);
-  if (missing) refuse(missing);
-  else if (found) offerDemo(found);
-  if (missing) return;
+  if (missing) return refuse(missing);
+  if (found) offerDemo(found);
   ollama.start();
   downloads.start();
 }
@@ -256,7 +250,7 @@ function refuse(missing) {
 function offerDemo(found) {
   demoSource = found;
   demo.offer(found);
-  if (model.loading || model.info) return refresh();
+  if (preflight.isOpen() || model.loading || model.info) return refresh();
   model.load(found);
   if (finePointer.matches && document.activeElement === document.body) prompt.focus();
 }

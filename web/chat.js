@@ -28,6 +28,8 @@ export function createChat({ engine, list, options, onBusy, onReply, announce, a
   /** Let the model answer what was said last; gives why its reply ended. */
   async function answer() {
     const conversation = messages;
+    // What was told of is over, and so are its ways out.
+    for (const card of list.querySelectorAll(':scope > .problem')) card.remove();
     const reply = createReply();
     list.append(reply.element);
     const { opening, ...request } = options();

@@ -1,6 +1,7 @@
 /** What a person says: the message box, the examples, and new chats. */
 
-import { find, finePointer, prompt } from './view.js';
+import { find } from './dom.js';
+import { focusPrompt, prompt } from './view.js';
 
 /**
  * Let a person talk with the model.
@@ -49,8 +50,7 @@ export function createConversation({ chat, model, state, on }) {
   /** An example says its first turn; the composer takes over from there. */
   function tryExample(turns) {
     converse(turns);
-    if (finePointer.matches) prompt.focus();
-    else find('scroller').focus({ preventScroll: true });
+    focusPrompt();
   }
 
   function clear() {

@@ -3,10 +3,9 @@
  * ask. Its skills, and the phrases they were trained on, are in demo/.
  */
 
+import { button, element, find } from './dom.js';
 import { bytes } from './format.js';
 import { renderMarkdown } from './markdown.js';
-import { element } from './problems.js';
-import { find } from './view.js';
 
 /** Each is asked in its turns, one after the other; the label is what the page shows. */
 const EXAMPLES = [
@@ -81,10 +80,7 @@ export function createDemo(on) {
 
   function example({ turns, label = turns[0] }) {
     const item = element('li');
-    const button = element('button', 'chip', label);
-    button.type = 'button';
-    button.addEventListener('click', () => on.example(turns));
-    item.append(button);
+    item.append(button(label, 'chip', () => on.example(turns)));
     return item;
   }
 

@@ -1,34 +1,24 @@
 /**
  * Downloads the files of a model into the browser's file system, from where they stopped.
  *
- * SHA-256 is computed of what arrives. Its state is stored with the number of bytes, so
- * that nothing is read again to go on, and so that bytes that go bad on the disk later
- * do not pass for those that arrived: `verify` reads them all.
- *
  * @typedef {import('./storage.js').ModelRecord} ModelRecord
  * @typedef {import('./storage.js').Part} Part
- *
- * An error with `discard` set leaves nothing worth keeping.
  *
  * @typedef {object} Tell
  * @property {(done: number, total: number) => void} bytes
  * @property {(text: string) => void} note what else goes on, for people
  */
 
-import './vendor/sha256.umd.min.js';
 import { judge, unreachable } from './answer.js';
+import { digest, openSink, reserve } from './download_file.js';
 import {
-  doneBytes, fullError, integrityError, openFiles, openPart, saveRecord, totalBytes,
+  doneBytes, integrityError, openFiles, openPart, saveRecord, totalBytes,
 } from './storage.js';
 
-const { createSHA256 } = globalThis.hashwasm; // a script that knows no modules
-
-const BLOCK = 4 << 20; // bytes of one read
 const SAVE_AFTER = 2000; // milliseconds: what a tab that dies may lose
 const STALL = 30_000; // milliseconds without a byte
 const DELAYS = [1000, 2000, 4000, 8000, 16_000]; // milliseconds before each new try
 const MAX_CHANGES = 2; // of the file on the server while it is being downloaded
-const MAGIC = 'GGUF';
 const MISTYPED = 'If the digest was mistyped, give the address again with the right one: '
   + 'nothing is fetched twice. Otherwise download it again, or delete it.';
 
@@ -110,17 +100,6 @@ function fault(kind, { name }, found, expected) {
   return { kind, name, found, expected };
 }
 
-async function digest(file, onBytes, signal) {
-  const hasher = await createSHA256();
-  for (let begin = 0; begin < file.size; begin += BLOCK) {
-    signal.throwIfAborted();
-    const block = new Uint8Array(await file.slice(begin, begin + BLOCK).arrayBuffer());
-    hasher.update(block);
-    onBytes(block.length);
-  }
-  return hasher.digest();
-}
-
 /** Learn the sizes of a split model's parts, as far as the server tells, and take room. */
 async function measure(job) {
   const { id, parts } = job.record;
@@ -140,33 +119,6 @@ async function measure(job) {
       access.close();
     }
   }
-}
-
-/**
- * Take the room for a whole file before its bytes are fetched.
- *
- * What the browser says is free is no measure: Chrome tells every page of 10 GiB. How
- * much it really gives is found by trying, which writes nothing.
- */
-function reserve(access, { name, size }) {
-  if (size === null || access.getSize() >= size || grow(access, size)) return;
-  let [granted, refused] = [0, size];
-  while (refused - granted > size / 100) {
-    const middle = Math.floor((granted + refused) / 2);
-    if (grow(access, middle)) granted = middle;
-    else refused = middle;
-  }
-  throw fullError(name, granted, size);
-}
-
-/** Resize a file; false when the browser refuses, which not every one says aloud. */
-function grow(access, size) {
-  try {
-    access.truncate(size);
-  } catch (error) {
-    if (error.name !== 'QuotaExceededError') throw error;
-  }
-  return access.getSize() >= size;
 }
 
 async function fetchPart(job, part) {
@@ -271,83 +223,4 @@ function pause(milliseconds, signal) {
       reject(signal.reason);
     }, { once: true });
   });
-}
-
-/** Open a file's end for writing: the file and its digest go on where the record says. */
-async function openSink(record, part, access) {
-  const hasher = await createSHA256();
-  if (!restore()) rewind();
-
-  /** Take up where the record says; false when what it tells of is not there. */
-  function restore() {
-    if (!part.done || access.getSize() < part.done) return false;
-    try {
-      hasher.load(Uint8Array.from(part.hash));
-    } catch {
-      return false; // another release of hash-wasm kept its state otherwise
-    }
-    return true;
-  }
-
-  function rewind() {
-    hasher.init();
-    Object.assign(part, { done: 0, hash: null });
-  }
-
-  function write(data) {
-    if (part.size !== null && part.done + data.length > part.size) throw tooLong(part);
-    const written = access.write(data, { at: part.done });
-    // Chrome's private windows take what they do not store.
-    if (written < data.length || access.getSize() < part.done + data.length) {
-      throw new DOMException('The disk takes no more', 'QuotaExceededError');
-    }
-    hasher.update(data);
-    const isFirst = part.done < MAGIC.length;
-    part.done += data.length;
-    if (isFirst && part.done >= MAGIC.length) checkMagic(part, access);
-  }
-
-  async function save() {
-    access.flush();
-    part.hash = [...hasher.save()];
-    await saveRecord(record);
-  }
-
-  function finish() {
-    if (part.done < MAGIC.length) checkMagic(part, access);
-    access.truncate(part.done);
-    access.flush();
-    Object.assign(part, { hash: null, sha256: hasher.digest() });
-  }
-
-  return { rewind, reserve: () => reserve(access, part), write, save, finish };
-}
-
-/** Find out from its first bytes that a file is none, before all of it is here. */
-function checkMagic({ name, done }, access) {
-  const first = new Uint8Array(Math.min(done, MAGIC.length));
-  access.read(first, { at: 0 });
-  const text = String.fromCharCode(...first);
-  if (text === MAGIC) return;
-  throw {
-    kind: 'error',
-    type: 'FileFormatError',
-    what: `${name} is no GGUF file`,
-    found: `it begins with ${JSON.stringify(text)}`,
-    expected: JSON.stringify(MAGIC),
-    discard: true,
-    remedy: 'The address may be that of a web page: copy the address of the download link.',
-  };
-}
-
-function tooLong({ name, size }) {
-  return {
-    kind: 'error',
-    type: 'DownloadError',
-    what: `The server sends more of ${name} than it said`,
-    found: `more than ${size} bytes`,
-    expected: `${size} bytes`,
-    discard: true,
-    remedy: 'Another server may do better: this one may compress what it sends.',
-  };
 }

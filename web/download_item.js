@@ -1,8 +1,8 @@
 /** A downloaded model in the list: what is here of it, and what can be done with it. */
 
+import { button, element } from './dom.js';
 import { bytes } from './format.js';
 import { createProgress } from './load.js';
-import { element } from './problems.js';
 import { doneBytes, stateOf, totalBytes } from './storage.js';
 
 /** What can be done in each state, the likeliest first. */
@@ -22,6 +22,7 @@ const LABELS = {
   verify: 'Verify',
   remove: 'Delete',
 };
+const LOOK = 'secondary small';
 
 /**
  * Make a model's line.
@@ -42,13 +43,15 @@ export function createItem(name, actions) {
   detail.append(stage, figures);
   const note = element('p', 'help');
   const row = element('p', 'download-actions');
-  const buttons = Object.fromEntries(Object.keys(LABELS).map((key) => [key, button(key, name)]));
+  const make = (key) => {
+    const act = actions[key];
+    const made = key === 'remove' ? confirmed(act) : button(LABELS[key], LOOK, act);
+    made.append(element('span', 'visually-hidden', ` ${name}`));
+    return made;
+  };
+  const buttons = Object.fromEntries(Object.keys(LABELS).map((key) => [key, make(key)]));
   row.append(...Object.values(buttons));
   node.append(head, bar, detail, note, row);
-  for (const [key, each] of Object.entries(buttons)) {
-    if (key === 'remove') confirmed(each, actions.remove);
-    else each.addEventListener('click', actions[key]);
-  }
   const progress = createProgress({ bar, stage, figures });
   let said = '';
 
@@ -82,28 +85,22 @@ export function createItem(name, actions) {
   return { node, show, say, progress: progress.show };
 }
 
-function button(key, name) {
-  const node = element('button', 'secondary small', LABELS[key]);
-  node.type = 'button';
-  node.append(element('span', 'visually-hidden', ` ${name}`));
-  return node;
-}
-
 /** Ask once more, in the button itself: what took an hour to fetch is gone at once. */
-function confirmed(node, action) {
-  const [label] = node.childNodes;
-  const ask = (asking) => {
-    node.classList.toggle('alarm', asking);
-    label.textContent = asking ? 'Really delete?' : LABELS.remove;
-  };
-  node.addEventListener('blur', () => ask(false));
-  node.addEventListener('click', () => {
+function confirmed(action) {
+  const node = button(LABELS.remove, LOOK, () => {
     const sure = node.classList.contains('alarm');
     ask(!sure);
     // Safari does not focus a button that is clicked, and so would not blur it.
     if (!sure) return node.focus();
     return action();
   });
+  const [label] = node.childNodes;
+  const ask = (asking) => {
+    node.classList.toggle('alarm', asking);
+    label.textContent = asking ? 'Really delete?' : LABELS.remove;
+  };
+  node.addEventListener('blur', () => ask(false));
+  return node;
 }
 
 function describe(record, state) {

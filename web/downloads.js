@@ -9,27 +9,27 @@
  * @property {import('./storage.js').ModelRecord|null} record
  * @property {{kind: string, id: number, result: Promise<object>}|null} run
  * @property {ReturnType<import('./download_item.js').createItem>} item
- * @property {import('./load.js').Source|null} source as it was loaded here
- * @property {{give: () => void, back: Promise<void>}|null} hold this tab's share of its lock
+ * @property {Promise<() => Promise<void>>|null} hold this tab's share of its lock
  */
 
 import { readAddress } from './address.js';
+import { find } from './dom.js';
 import { createDownloader } from './download_client.js';
 import { createItem } from './download_item.js';
 import { bytes } from './format.js';
 import { createProgress, fileSource, modelName } from './load.js';
 import {
-  changes, doneBytes, filesOf, idOf, listModels, lockName, readRecord, removeModel, stateOf,
+  changes, doneBytes, filesOf, hold, idOf, listModels, readRecord, removeUnused, stateOf,
   storageError, touch,
 } from './storage.js';
-import { find } from './view.js';
+import { focusPrompt } from './view.js';
 
 /**
  * Offer to download models, and those that are downloaded.
  *
  * @param {object} on
  * @param {(source: import('./load.js').Source) => void} on.model
- * @param {(source: import('./load.js').Source) => boolean} on.isUsed whether it is loaded
+ * @param {(id: string) => boolean} on.isUsed whether it is loaded, or is being loaded
  * @param {() => boolean} on.isIdle whether nothing is lost when another model is loaded
  * @param {(error: object, actions: Record<string, () => void>) => void} on.problem
  * @param {(text: string) => void} on.announce
@@ -55,13 +55,13 @@ export function createDownloads(on) {
   }
 
   function newEntry(id, name) {
-    const entry = { id, name, record: null, run: null, source: null, hold: null };
+    const entry = { id, name, record: null, run: null, hold: null };
     entry.item = createItem(name, {
       load: () => load(entry),
       resume: () => fetchModel(entry),
       again: () => fetchModel(entry, true),
-      pause: () => downloader.stop(entry.run.id),
-      stop: () => downloader.stop(entry.run.id),
+      pause: () => stop(entry),
+      stop: () => stop(entry),
       verify: () => verify(entry),
       remove: () => remove(entry),
     });
@@ -84,7 +84,8 @@ export function createDownloads(on) {
     if (nodes.some((node, i) => node !== list.children[i]) || list.children.length > nodes.length) {
       list.replaceChildren(...nodes);
     }
-    for (const { item, record, run } of all) item.show(record, run);
+    // One that has just failed has neither, until the list is read again.
+    for (const { item, record, run } of all) if (record || run) item.show(record, run);
     list.hidden = all.length === 0;
     find('downloads-title').textContent = all.length ? `Your downloaded models (${all.length})` : title;
     showStrip();
@@ -104,10 +105,13 @@ export function createDownloads(on) {
   }
 
   const isDownloading = (entry) => entry?.run?.kind === 'downloading';
+  const runningDownload = () => [...entries.values()].find(isDownloading) ?? null;
 
   function showStrip() {
     const isRunning = isDownloading(shown);
+    const hadFocus = find('downloading').contains(document.activeElement);
     find('downloading').hidden = !shown;
+    if (hadFocus && !shown) focusPrompt();
     find('download-bar').hidden = find('pause-download').hidden = !isRunning;
     find('load-download').hidden = find('hide-download').hidden = isRunning;
   }
@@ -116,31 +120,38 @@ export function createDownloads(on) {
 
   /** Do one thing with a model in the worker; gives whether it came to its end. */
   async function run(entry, kind, message) {
-    const { id, result } = downloader.send({ model: entry.id, ...message }, (progress) => {
-      const { done, total, text } = progress;
-      const doing = { stage: kind, done, total, text: text || `${VERBS[kind]} ${entry.name}` };
-      entry.item.progress(doing);
-      if (shown === entry) strip.show(doing);
-    });
+    const tell = ({ done, total, text }) => {
+      const doing = { stage: `${kind} ${id}`, done, total };
+      entry.item.progress({ ...doing, text: text || VERBS[kind] });
+      if (shown !== entry || !isDownloading(entry)) return;
+      strip.show({ ...doing, text: text || `${VERBS[kind]} ${entry.name}` });
+    };
+    const { id, result } = downloader.send({ model: entry.id, ...message }, tell);
     entry.run = { kind, id, result: result.catch(() => {}) };
-    entry.item.progress({ stage: '', done: 0, total: 0, text: `${VERBS[kind]} ${entry.name}` });
+    tell({ done: 0, total: 0, text: '' });
     try {
       await show();
       return !(await result).stopped;
     } finally {
+      if (shown === entry && isDownloading(entry)) shown = null;
       entry.run = null;
-      if (shown === entry) shown = [...entries.values()].find(isDownloading) ?? null;
+      shown ??= runningDownload();
       await refresh();
     }
   }
 
+  /** End what is being done with a model, if it has not ended just now. */
+  function stop(entry) {
+    if (entry?.run) downloader.stop(entry.run.id);
+  }
+
   /** Download a model: what is missing of it, or all of it again. */
   async function fetchModel(entry, again = false) {
-    if (entry.run) return;
     // Asked for when it is wanted, and not waited for: Firefox asks the person.
     navigator.storage.persist?.().then(showRoomAgain, () => {});
     try {
       if (!await letGo(entry)) throw inUse(entry.name);
+      if (entry.run) return;
       on.announce(`Downloading ${entry.name}.`);
       shown ??= entry;
       const { files } = entry;
@@ -186,25 +197,23 @@ export function createDownloads(on) {
     try {
       const record = await readRecord(entry.id);
       if (!record || stateOf(record) !== 'complete') return refresh();
-      await hold(entry);
+      await keep(entry);
       const files = await filesOf(record);
       await touch(entry.id).catch(() => {}); // the disk is full
-      entry.source = fileSource(files);
-      if (shown === entry) shown = null;
+      if (shown === entry) shown = runningDownload();
       showStrip();
-      on.model(entry.source);
+      on.model({ ...fileSource(files), stored: entry.id });
     } catch (error) {
       fail(entry, error);
     }
   }
 
   async function remove(entry) {
-    if (entry.run) downloader.stop(entry.run.id);
+    stop(entry);
     await entry.run?.result;
     try {
       if (!await letGo(entry)) throw inUse(entry.name);
-      const options = { signal: AbortSignal.timeout(PATIENCE) };
-      await navigator.locks.request(lockName(entry.id), options, () => removeModel(entry.id));
+      await removeUnused(entry.id);
     } catch (error) {
       const typed = error.name === 'TimeoutError' ? inUse(entry.name) : storageError(error);
       return on.problem(typed, {});
@@ -217,25 +226,23 @@ export function createDownloads(on) {
 
   // A model that is loaded may still be read: no tab can delete it meanwhile.
 
-  function hold(entry) {
-    if (entry.hold) return Promise.resolve();
-    return new Promise((held, failed) => {
-      const options = { mode: 'shared', signal: AbortSignal.timeout(PATIENCE) };
-      const back = navigator.locks.request(lockName(entry.id), options, () => new Promise((give) => {
-        entry.hold = { give, back };
-        held();
-      }));
-      back.catch(() => failed(inUse(entry.name)));
-    });
+  async function keep(entry) {
+    entry.hold ??= hold(entry.id);
+    try {
+      await entry.hold;
+    } catch {
+      entry.hold = null;
+      throw inUse(entry.name);
+    }
   }
 
   /** Give the share back; false when the model is loaded here. */
   async function letGo(entry) {
     if (!entry.hold) return true;
-    if (on.isUsed(entry.source)) return false;
-    entry.hold.give();
-    await entry.hold.back;
+    if (on.isUsed(entry.id)) return false;
+    const giveBack = await entry.hold;
     entry.hold = null;
+    await giveBack();
     return true;
   }
 
@@ -260,9 +267,12 @@ export function createDownloads(on) {
     if (!navigator.storage?.getDirectory) return;
     find('downloads').hidden = false;
     find('download-form').addEventListener('submit', submit);
-    find('pause-download').addEventListener('click', () => downloader.stop(shown.run.id));
+    find('pause-download').addEventListener('click', () => stop(shown));
     find('load-download').addEventListener('click', () => load(shown));
-    find('hide-download').addEventListener('click', () => { shown = null; showStrip(); });
+    find('hide-download').addEventListener('click', () => {
+      shown = runningDownload();
+      showStrip();
+    });
     changes.addEventListener('message', () => refresh());
     // A private window may have no such storage: that is said when it is asked for.
     refresh().then(() => { find('downloads').open ||= entries.size > 0; }, () => {});
@@ -271,8 +281,6 @@ export function createDownloads(on) {
   return { start };
 }
 
-/** Milliseconds to wait for a lock: one that was given back is not free at once. */
-const PATIENCE = 1000;
 const VERBS = { downloading: 'Downloading', verifying: 'Verifying' };
 
 function inUse(name) {

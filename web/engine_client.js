@@ -5,25 +5,35 @@
 
 /** @typedef {import('./worker.js').TypedError} TypedError */
 
+const RUNTIME = 0; // the id of what the worker says of itself
+
 /**
  * Start the engine worker; it boots in the background and queues what it is sent.
  *
- * @param {{onRuntime: (message: object) => void, onCrash: (error: TypedError) => void}} on
- *   what concerns no single request: the runtime's progress, and its death.
+ * @param {(error: TypedError, isTold: boolean) => void} onCrash it died, and the model with
+ *   it; `isTold` is whether a request fails for it that is not quiet
  */
-export function createEngine(on) {
+export function createEngine(onCrash) {
   let worker = null;
+  /** Whether it has booted; until then it hears nothing. */
+  let isUp = false;
   let lastId = 0;
   const pending = new Map();
 
   function receive({ data: message }) {
+    if (message.id === RUNTIME) return hearRuntime(message);
     const request = pending.get(message.id);
-    if (!request) return message.kind === 'error' ? crash(message) : on.onRuntime(message);
+    if (!request) return null; // it was taken back
     if (message.kind === 'progress') return request.onProgress?.(message);
     if (message.kind === 'token') return request.onToken?.(message);
     pending.delete(message.id);
     if (message.kind === 'done') return request.resolve(message);
     return request.reject(message);
+  }
+
+  function hearRuntime(message) {
+    if (message.kind === 'error') crash(message);
+    if (message.kind === 'progress') isUp = message.done === message.total;
   }
 
   function crash(error) {
@@ -32,10 +42,11 @@ export function createEngine(on) {
     const requests = [...pending.values()];
     pending.clear();
     for (const request of requests) request.reject(error);
-    if (requests.length === 0) on.onCrash(error);
+    onCrash(error, requests.some(({ isQuiet }) => !isQuiet));
   }
 
   function start() {
+    isUp = false;
     worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
     worker.addEventListener('message', receive);
     worker.addEventListener('error', (event) => {
@@ -54,6 +65,15 @@ export function createEngine(on) {
     });
     worker.postMessage({ id, kind, ...payload });
     return { id, result };
+  }
+
+  /** End a request; one that the worker has not heard of yet ends at once. */
+  function stop(id) {
+    worker?.postMessage({ id, kind: 'stop' });
+    const request = pending.get(id);
+    if (isUp || !request) return;
+    pending.delete(id);
+    request.resolve({ kind: 'done', reason: 'stopped' });
   }
 
   /** End the worker at once, with everything it holds on the GPU, and start another. */
@@ -76,7 +96,7 @@ export function createEngine(on) {
     verify: ({ files, urls, folder, model, pull }, handlers) =>
       send('verify', { files, urls, folder, model, name: pull }, handlers),
     generate: (request, handlers) => send('generate', request, handlers),
-    stop: (id) => worker?.postMessage({ id, kind: 'stop' }),
+    stop,
   };
 }
 

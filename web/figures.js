@@ -7,8 +7,8 @@
  * @typedef {import('./worker.js').DoneMessage} DoneMessage
  */
 
+import { button, element, fact } from './dom.js';
 import { bytes, count, duration, rate } from './format.js';
-import { element } from './problems.js';
 import { share } from './speed.js';
 
 /** How a reply ended. */
@@ -94,23 +94,17 @@ function detailRows(done, clock) {
     ['Dispatches', n_dispatches && `${count(n_dispatches)} per token`],
     ['End', ENDS[done.reason]],
   ];
-  return known.filter(([, value]) => value).map(([name, value]) => {
-    const row = element('div');
-    row.append(element('dt', '', name), element('dd', '', value));
-    return row;
-  });
+  return known.filter(([, value]) => value).map(([name, value]) => fact(name, value));
 }
 
 /** A line that shows and hides what follows it. */
 function disclosure(line, content) {
-  const button = element('button', 'disclosure');
-  button.type = 'button';
-  button.append(line, element('span', 'visually-hidden', 'Details'));
+  const toggle = button('', 'disclosure', () => show(content.hidden));
+  toggle.append(line, element('span', 'visually-hidden', 'Details'));
   const show = (open) => {
-    button.setAttribute('aria-expanded', String(open));
+    toggle.setAttribute('aria-expanded', String(open));
     content.hidden = !open;
   };
   show(false);
-  button.addEventListener('click', () => show(content.hidden));
-  return button;
+  return toggle;
 }

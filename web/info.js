@@ -1,7 +1,7 @@
 /** The panel that tells about the loaded model. */
 
+import { element, fact } from './dom.js';
 import { bytes, count, short } from './format.js';
-import { element } from './problems.js';
 import { compare, devices, keepDevice, keepPrediction, speedOf } from './speed.js';
 
 const tokens = (n) => `${count(n)} tokens`;
@@ -30,6 +30,7 @@ const ROWS = {
   top_k: ['Experts per token', count],
   adapter: ['Graphics adapter', String],
   backend: ['Runs on', String],
+  kernels: ['Kernels', String],
 };
 
 /**
@@ -40,12 +41,12 @@ const ROWS = {
  * @param {import('./load.js').Source} source
  */
 export function showInfo(list, info, source) {
-  const rows = [row('File', `${source.file}, ${bytes(source.size)}`)];
+  const rows = [fact('File', `${source.file}, ${bytes(source.size)}`)];
   const known = Object.keys(ROWS).filter((key) => shown(info[key]));
   const other = Object.keys(info).filter((key) => !(key in ROWS) && shown(info[key]));
-  for (const key of known) rows.push(row(ROWS[key][0], ROWS[key][1](info[key])));
-  for (const key of other) rows.push(row(title(key), plain(key, info[key])));
-  for (const note of source.notes ?? []) rows.push(row('Note', note));
+  for (const key of known) rows.push(fact(ROWS[key][0], ROWS[key][1](info[key])));
+  for (const key of other) rows.push(fact(title(key), plain(key, info[key])));
+  for (const note of source.notes ?? []) rows.push(fact('Note', note));
   list.replaceChildren(...rows);
 }
 
@@ -60,14 +61,15 @@ export function showInfo(list, info, source) {
  */
 export async function showSpeed(list, info, engine, isIdle) {
   const speed = speedOf(info) ?? {};
-  const line = row('Speed', compare(speed));
+  const line = fact('Speed', compare(speed));
   const value = line.lastElementChild;
   if (value.textContent) list.append(line);
   if (speed.predicted || !isIdle) return;
   list.append(line);
   value.append(element('span', 'detail', ' measuring this device …'));
   const options = { measured: devices(), n_keys: speed.n_keys };
-  const { preflight } = await engine.preflight({}, options, {}).result.catch(() => ({}));
+  const { preflight } = await engine.preflight({}, options, { isQuiet: true }).result
+    .catch(() => ({}));
   if (preflight) {
     keepDevice(preflight);
     speed.predicted = preflight.prediction.tokens_per_second;
@@ -89,10 +91,4 @@ function plain(key, value) {
 function title(key) {
   const words = key.replace(/^n_/, '').replaceAll('_', ' ');
   return words[0].toUpperCase() + words.slice(1);
-}
-
-function row(name, value) {
-  const node = element('div');
-  node.append(element('dt', '', name), element('dd', '', value));
-  return node;
 }

@@ -59,6 +59,7 @@ export function watchFiles(input, veil, onFiles) {
  * @property {string[]} [notes] what a person should know of it
  * @property {boolean} checkable whether the SHA-256 of its files is known
  * @property {string} [pull] its name for Ollama
+ * @property {string} [stored] its id in storage.js, where it is a downloaded one
  */
 
 /**

@@ -1,8 +1,8 @@
 /** What is shown while a model loads: in the middle of the page, or quietly below it. */
 
+import { find } from './dom.js';
 import { createProgress, describe } from './load.js';
 import { fitCard } from './preflight.js';
-import { find } from './view.js';
 
 /**
  * Show how loads go.

@@ -21,8 +21,11 @@
 
 import { isFatal } from './problems.js';
 import { OWN_FILES } from './settings.js';
-import { devices } from './speed.js';
+import { chosen, devices, keepChosen } from './speed.js';
 import { finePointer } from './view.js';
+
+/** What the address of the page asks for, as in `?kernels=subgroup,f16-kv`. */
+const KERNELS = new URLSearchParams(window.location.search).get('kernels');
 
 /**
  * Keep the model.
@@ -37,6 +40,8 @@ export function createModel({ engine, settings, on }) {
   let source = null;
   /** What the engine said of the model it holds; null when it holds none. */
   let info = null;
+  /** Its settings, with what the file itself recommends. */
+  let profile = OWN_FILES;
   /** Whether that model was closed to make room for one that is not loaded yet. */
   let closed = false;
   /** The context setting that the model was loaded with. */
@@ -81,15 +86,14 @@ export function createModel({ engine, settings, on }) {
   }
 
   function keep(loaded, outcome, n_ctx) {
-    const { defaults } = loaded.profile;
     source = loaded;
     ({ info } = outcome);
+    const defaults = { ...outcome.sampling, ...loaded.profile.defaults };
+    profile = { ...loaded.profile, defaults };
+    keepChosen(outcome);
     context = n_ctx;
     closed = false;
-    // What the file itself recommends is known only now.
-    if (!loading) {
-      settings.use({ ...loaded.profile, defaults: { ...outcome.sampling, ...defaults } });
-    }
+    if (!loading) useSettings();
     on.change();
   }
 
@@ -98,7 +102,7 @@ export function createModel({ engine, settings, on }) {
     const isLost = isFatal(error) && (!error.kept || error.type === 'DeviceLostError');
     if (isLost) engine.restart();
     if (isLost || !error.kept) info = null;
-    if (info) settings.use(source.profile);
+    useSettings();
     const before = closed && source !== failed ? { restore: () => load(source) } : {};
     on.change();
     on.failed(failed, error, before);
@@ -111,10 +115,15 @@ export function createModel({ engine, settings, on }) {
     if (canRestore) {
       load(source);
     } else {
-      settings.use(info ? source.profile : OWN_FILES);
+      useSettings();
       on.change();
     }
     on.cancelled(canRestore ? 'closed' : info ? 'kept' : 'none');
+  }
+
+  /** Take the settings of the model that is loaded in place of another's. */
+  function useSettings() {
+    settings.use(info ? profile : OWN_FILES);
   }
 
   /** End the load under way; how that ends is told by `cancelled`. */
@@ -125,13 +134,13 @@ export function createModel({ engine, settings, on }) {
   /** The engine holds no model any more. */
   function forget() {
     info = null;
-    closed = false;
   }
 
   return {
     load,
     cancel,
     forget,
+    useSettings,
     get source() { return source; },
     get info() { return info; },
     get context() { return context; },
@@ -154,5 +163,6 @@ export function loadOptions({ profile, large }, n_ctx) {
     // A phone's browser ends a page that takes too much memory, instead of refusing it.
     keep: finePointer.matches,
     measured: devices(),
+    ...(KERNELS ? { kernels: KERNELS } : { chosen: chosen() }),
   };
 }

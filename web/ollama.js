@@ -20,11 +20,10 @@
  * @property {object[]} [messages] that a conversation begins with
  */
 
+import { button, element, find } from './dom.js';
 import { bytes } from './format.js';
 import { fileName } from './load.js';
-import { element } from './problems.js';
 import { OWN_FILES } from './settings.js';
-import { find } from './view.js';
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
 const DATABASE = 'lapidary';
@@ -43,13 +42,13 @@ const LAST = 'last';
  */
 export function createOllama(on) {
   const title = find('ollama-title').textContent;
-  /** @type {{root: string, lines: [Line, import('./load.js').Source][]}[]} */
+  /** @type {{opened: boolean, lines: [Line, import('./load.js').Source][]}[]} */
   const stores = [];
 
   /** Show a store's models; those of a folder opened before go. */
-  function show(root, models, sourceOf, opened) {
+  function show(models, sourceOf, opened) {
     if (opened) stores.splice(0, stores.length, ...stores.filter((store) => !store.opened));
-    stores.push({ root, opened, lines: models.map((line) => [line, sourceOf(line)]) });
+    stores.push({ opened, lines: models.map((line) => [line, sourceOf(line)]) });
     const items = stores.flatMap(({ lines }) => lines).map(([line, source]) => item(line, source));
     find('ollama-models').replaceChildren(...items);
     find('ollama-models').hidden = items.length === 0;
@@ -60,27 +59,23 @@ export function createOllama(on) {
   function item(line, source) {
     const node = element('li');
     const facts = [line.parameters, line.quantization, line.size && bytes(line.size)];
-    const button = element('button', 'model');
-    button.type = 'button';
-    button.disabled = Boolean(line.problem);
-    button.append(
+    const choice = button('', 'model', () => on.model(source));
+    choice.disabled = Boolean(line.problem);
+    choice.append(
       element('span', 'model-title', line.name),
       element('span', 'figures', facts.filter(Boolean).join(' · ')),
     );
-    button.addEventListener('click', () => on.model(source));
-    node.append(button);
+    node.append(choice);
     if (line.weights) node.append(checkButton(line, source));
     if (line.problem) node.append(element('p', 'help', line.problem.text));
     return node;
   }
 
   function checkButton(line, source) {
-    const button = element('button', 'link', 'Check');
-    button.type = 'button';
-    button.title = `Compute the SHA-256 of ${line.name} and compare it`;
-    button.setAttribute('aria-label', 'Check the file');
-    button.addEventListener('click', () => on.check(source));
-    return button;
+    const check = button('Check', 'link', () => on.check(source));
+    check.title = `Compute the SHA-256 of ${line.name} and compare it`;
+    check.setAttribute('aria-label', 'Check the file');
+    return check;
   }
 
   /** List the models that `build.py serve` offers; of other hosts the bundle says none. */
@@ -88,8 +83,8 @@ export function createOllama(on) {
     if (!LOOPBACK.has(location.hostname)) return;
     const answer = await fetch('ollama/models.json').catch(() => null);
     if (!answer?.ok) return;
-    const { root, models } = await answer.json();
-    if (models.length) show(root, models, servedSource, false);
+    const { models } = await answer.json();
+    if (models.length) show(models, servedSource, false);
   }
 
   /** @param {import('./worker.js').Folder} folder */
@@ -97,7 +92,7 @@ export function createOllama(on) {
     find('open-folder').disabled = true;
     try {
       const { store } = await on.list(folder);
-      show(store.root, store.models, (line) => folderSource(line, folder), true);
+      show(store.models, (line) => folderSource(line, folder), true);
       find('ollama-models').querySelector('button:enabled')?.focus();
       if (folder.handle) remember(folder.handle);
     } catch (error) {
@@ -118,10 +113,10 @@ export function createOllama(on) {
   async function offerLast() {
     const handle = await remembered();
     if (!handle) return;
-    const button = find('reopen-folder');
-    button.textContent = `Reopen “${handle.name}”`;
-    button.hidden = false;
-    button.addEventListener('click', async () => {
+    const reopen = find('reopen-folder');
+    reopen.textContent = `Reopen “${handle.name}”`;
+    reopen.hidden = false;
+    reopen.addEventListener('click', async () => {
       const state = await handle.requestPermission?.({ mode: 'read' }) ?? 'granted';
       if (state === 'granted') openFolder({ handle });
     });

@@ -14,11 +14,10 @@
  * @property {() => void} cancelled
  */
 
+import { element, fact, find } from './dom.js';
 import { bytes, count, duration, rate } from './format.js';
 import { createProgress, describe } from './load.js';
-import { element } from './problems.js';
 import { keepDevice } from './speed.js';
-import { find } from './view.js';
 
 const LARGE = 1e9; // bytes of a model that is not loaded unasked
 const GIB = 2 ** 30;
@@ -127,13 +126,7 @@ export function createPreflight({ engine, settings, options, on }) {
 export function fitCard({ fit, prediction }) {
   const card = element('div', 'card fit');
   const list = element('dl', 'facts');
-  for (const [name, value, detail] of rows(fit, prediction)) {
-    const row = element('div');
-    const shown = element('dd', '', value);
-    if (detail) shown.append(element('span', 'detail', ` ${detail}`));
-    row.append(element('dt', '', name), shown);
-    list.append(row);
-  }
+  list.append(...rows(fit, prediction).map((row) => fact(...row)));
   card.append(
     element('h2', 'card-title', `${bytes(fit.total_bytes)} of memory`),
     element('p', 'detail', verdict(fit)),

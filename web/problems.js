@@ -2,7 +2,9 @@
  * Errors as cards: what happened, what was found and expected, and what to do.
  */
 
+import { button, element, fact } from './dom.js';
 import { bytes, count } from './format.js';
+import { focusPrompt } from './view.js';
 
 /** What a person can do after each error; the first action is the main one. */
 const ACTIONS = {
@@ -38,8 +40,11 @@ const LABELS = {
   newChat: 'New chat',
   settings: 'Open settings',
   check: 'Check the file',
+  dismiss: 'Dismiss',
   restore: 'Back to the model before',
 };
+/** What a person may come back from with nothing done: the card stands until then. */
+const STAYS = new Set(['choose', 'settings']);
 
 /** A shorter context is offered as the number that would fit. */
 const label = (name, { n_ctx }) =>
@@ -64,19 +69,16 @@ export function errorCard(error, actions) {
   card.append(element('h2', 'card-title', error.what), details(error));
   if (error.remedy) card.append(element('p', 'remedy', error.remedy));
   const row = element('div', 'card-actions');
-  const names = [...ACTIONS[error.type] ?? ['reload'], 'restore'].filter((name) => actions[name]);
+  const names = [...ACTIONS[error.type] ?? ['reload'], 'restore', 'dismiss']
+    .filter((name) => actions[name]);
   names.forEach((name, i) => {
-    row.append(actionButton(label(name, error), i === 0 ? 'primary small' : 'secondary small', () => {
-      if (name !== 'settings') card.remove();
+    const isMain = i === 0 && name !== 'dismiss';
+    row.append(button(label(name, error), isMain ? 'primary small' : 'secondary small', () => {
+      if (!STAYS.has(name)) card.remove();
       actions[name]();
+      if (document.activeElement === document.body) focusPrompt();
     }));
   });
-  if (actions.dismiss) {
-    row.append(actionButton('Dismiss', 'secondary small', () => {
-      card.remove();
-      actions.dismiss();
-    }));
-  }
   card.append(row, element('p', 'card-type', error.type));
   return card;
 }
@@ -84,27 +86,9 @@ export function errorCard(error, actions) {
 function details(error) {
   const list = element('dl', 'facts');
   for (const [name, value] of [['Found', error.found], ['Expected', error.expected]]) {
-    if (!value) continue;
-    const row = element('div');
-    row.append(element('dt', '', name), element('dd', '', value));
-    list.append(row);
+    if (value) list.append(fact(name, value));
   }
   return list;
-}
-
-function actionButton(label, className, onClick) {
-  const button = element('button', className, label);
-  button.type = 'button';
-  button.addEventListener('click', onClick);
-  return button;
-}
-
-/** Make an element with a class and text. */
-export function element(tag, className = '', text = '') {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text) node.textContent = text;
-  return node;
 }
 
 /**
@@ -149,11 +133,7 @@ export function capabilityCard(missing) {
   card.dataset.type = 'DeviceMissingError';
   card.append(element('h2', 'card-title', missing.title), element('p', '', missing.text));
   const list = element('dl', 'facts');
-  for (const [name, text] of missing.steps) {
-    const row = element('div');
-    row.append(element('dt', '', name), element('dd', '', text));
-    list.append(row);
-  }
+  list.append(...missing.steps.map(([name, text]) => fact(name, text)));
   card.append(list);
   return card;
 }

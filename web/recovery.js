@@ -1,8 +1,7 @@
 /** What goes wrong with a model or a reply, and what a person can do then. */
 
+import { find } from './dom.js';
 import { errorCard, isFatal } from './problems.js';
-import { OWN_FILES } from './settings.js';
-import { find } from './view.js';
 
 /** @typedef {import('./load.js').Source} Source */
 /** @typedef {import('./worker.js').TypedError} TypedError */
@@ -60,7 +59,7 @@ export function createRecovery({ engine, model, settings, preflight, verify, rel
   /** A model that was refused before it was loaded: the one before is still there. */
   function failCheck(source, error) {
     letGo(error);
-    settings.use(model.info ? model.source.profile : OWN_FILES);
+    model.useSettings();
     on.change();
     failLoad(source, error, { reload: () => preflight.open(source) });
   }
@@ -72,11 +71,11 @@ export function createRecovery({ engine, model, settings, preflight, verify, rel
     preflight.open(source);
   }
 
-  /** The engine died with no request under way. */
-  function lose(error) {
+  /** The engine died; whoever waits for it tells of that. */
+  function lose(error, isTold) {
     model.forget();
     on.change();
-    show(error, actionsAfter(error));
+    if (!isTold) show(error, actionsAfter(error));
   }
 
   /** What an error in a reply leaves to be done; a fatal one takes the model along. */

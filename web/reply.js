@@ -1,9 +1,9 @@
 /** One message of the conversation on the page. */
 
+import { element } from './dom.js';
 import { ENDS, liveFigures, replyFigures, startClock } from './figures.js';
 import { count, duration } from './format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
-import { element } from './problems.js';
 
 /** Make a person's message. */
 export function userMessage(text) {

@@ -1,6 +1,7 @@
 /**
- * How fast this machine is: what was measured of its adapters, what was predicted of a
- * model, and what became of it. All of it is kept in this browser.
+ * How fast this machine is: what was measured of its adapters, which kernels are the
+ * fastest there, what was predicted of a model, and what became of it. All of it is kept
+ * in this browser.
  *
  * @typedef {object} Speed of the last reply of a model on an adapter
  * @property {number} measured in tokens per second
@@ -11,6 +12,7 @@
 import { rate } from './format.js';
 
 const DEVICES = 'lapidary.devices';
+const CHOSEN = 'lapidary.kernels';
 const SPEEDS = 'lapidary.speeds';
 const KEPT = 64; // entries of each: the oldest go first
 const SHORTEST = 8; // tokens of a reply whose speed says something
@@ -21,6 +23,14 @@ export const devices = () => read(DEVICES);
 /** Keep what was measured of an adapter. */
 export function keepDevice({ adapter, measured }) {
   write(DEVICES, adapter, measured);
+}
+
+/** @returns {Record<string, object>} which kernels are the fastest, by the adapter's name */
+export const chosen = () => read(CHOSEN);
+
+/** Keep which kernels are the fastest on an adapter, as the engine says after a load. */
+export function keepChosen({ info, chosen: kernels }) {
+  if (kernels) write(CHOSEN, info.adapter, kernels);
 }
 
 /**
@@ -59,7 +69,8 @@ export function compare({ measured, predicted }) {
 }
 
 /** Write how much of the predicted speed was reached. */
-export const share = ({ measured, predicted }) => `${Math.round((100 * measured) / predicted)} %`;
+export const share = ({ measured, predicted }) =>
+  `${Math.round((100 * measured) / predicted)}\u00a0%`;
 
 const keyOf = ({ name, weight_bytes, adapter }) => [name, weight_bytes, adapter].join(' · ');
 

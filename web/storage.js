@@ -57,6 +57,38 @@ export async function idOf(files) {
 /** Who writes or removes a model holds this lock alone; who reads it shares it. */
 export const lockName = (id) => `lapidary.models.${id}`;
 
+/** Milliseconds to wait for a lock: one that was given back is not free at once. */
+const PATIENCE = 1000;
+
+/**
+ * Keep a model from being written or removed.
+ *
+ * @returns {Promise<() => Promise<void>>} what gives the lock back
+ * @throws {DOMException} a TimeoutError when someone is at it
+ */
+export function hold(id) {
+  return new Promise((resolve, reject) => {
+    const options = { mode: 'shared', signal: AbortSignal.timeout(PATIENCE) };
+    const end = navigator.locks.request(lockName(id), options, () => new Promise((give) => {
+      resolve(() => {
+        give();
+        return end;
+      });
+    }));
+    end.catch(reject);
+  });
+}
+
+/**
+ * Remove a model that nobody is at.
+ *
+ * @throws {DOMException} a TimeoutError when someone is
+ */
+export function removeUnused(id) {
+  const options = { signal: AbortSignal.timeout(PATIENCE) };
+  return navigator.locks.request(lockName(id), options, () => removeModel(id));
+}
+
 export const doneBytes = (record) => record.parts.reduce((sum, part) => sum + part.done, 0);
 
 /** The size of all parts; 0 when one is not known. */
@@ -181,13 +213,16 @@ export async function filesOf(record) {
 
 // What goes wrong, as the page shows it.
 
-/** Not enough room: what the browser gives, what it takes, what can be done. */
+/**
+ * Not enough room: what the browser gives, what it takes, what can be done. `discard` has
+ * what is there removed.
+ */
 export function fullError(name, granted, needed) {
   return {
     kind: 'error',
     type: 'StorageError',
     what: `There is no room for ${name}`,
-    found: `${bytes(granted)}: more the browser does not give this page`,
+    found: `${bytes(granted)}: the browser gives this page no more`,
     expected: needed ? bytes(needed) : '',
     remedy: 'Nothing of it is left here. Delete a downloaded model, or free space on the '
       + 'disk. A file that is on your disk needs no room here: choose it, and it is read '
@@ -195,6 +230,8 @@ export function fullError(name, granted, needed) {
     discard: true,
   };
 }
+
+const AGAIN = 'Download it again, or delete it.';
 
 /** A file that is not what it should be. */
 export function integrityError(name, found, expected, remedy = AGAIN) {
@@ -207,8 +244,6 @@ export function integrityError(name, found, expected, remedy = AGAIN) {
     remedy: `Nothing of it is loaded. ${remedy}`,
   };
 }
-
-const AGAIN = 'Download it again, or delete it.';
 
 /** What the browser's file system refused to do. */
 export function storageError(error) {

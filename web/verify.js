@@ -1,9 +1,9 @@
 /** The panel that holds a model's files to the SHA-256 that is in their names. */
 
+import { closeSheets, element, find } from './dom.js';
 import { bytes, duration } from './format.js';
 import { createProgress } from './load.js';
-import { element, errorCard } from './problems.js';
-import { find } from './view.js';
+import { errorCard } from './problems.js';
 
 /**
  * Offer the check.
@@ -26,7 +26,7 @@ export function createVerify({ engine }) {
   }
 
   async function check(source) {
-    for (const sheet of document.querySelectorAll('dialog[open]')) sheet.close();
+    closeSheets();
     find('check-name').textContent = `${source.name} · ${bytes(source.size)}`;
     progress.start();
     show(null);

@@ -1,8 +1,15 @@
 /** What of the page depends on its state; the elements are in index.html. */
 
-export const find = (id) => document.getElementById(id);
+import { find } from './dom.js';
+
 export const prompt = find('prompt');
 export const finePointer = matchMedia('(pointer: fine)');
+
+/** Put the focus where a person goes on; on a phone it would bring up the keyboard. */
+export function focusPrompt() {
+  if (finePointer.matches && !prompt.disabled) prompt.focus();
+  else find('scroller').focus({ preventScroll: true });
+}
 
 /**
  * @typedef {object} View
@@ -12,7 +19,7 @@ export const finePointer = matchMedia('(pointer: fine)');
  * @property {boolean} canSend
  * @property {boolean} isEmpty nothing has been said
  * @property {boolean} isUnanswered what was said last waits for its answer
- * @property {boolean} hasModel
+ * @property {string} model the name of the one that is loaded; empty when none is
  * @property {boolean} demoLoaded
  * @property {boolean} choosing the person asked for the ways to another model
  * @property {boolean} contextPending another context was set than the model has
@@ -39,7 +46,9 @@ export function showState(view) {
   find('ready').hidden = now !== 'ready' || !isEmpty || view.demoLoaded || choosing;
   find('conversation').hidden = isBetween || isEmpty;
   find('examples').hidden = !offersDemo;
-  find('model-chip').hidden = !view.hasModel;
+  find('model-chip').hidden = !view.model;
+  find('model-name').textContent = view.model;
+  find('ready-text').textContent = `${view.model} is loaded. What is said here stays on this machine.`;
   find('new-chat').hidden = isEmpty || isBetween;
   find('context-pending').hidden = !view.contextPending;
   showComposer(view);

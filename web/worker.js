@@ -25,6 +25,9 @@
  *   as long as the device has room for both
  * @property {number} [batch] tokens per submit, for measurements; by their time unless said
  * @property {Record<string, Measured>} [measured] what was measured earlier, by adapter
+ * @property {string} [kernels] which kernels to use beyond those that every device runs:
+ *   names with commas, or `baseline`; the fastest unless said. See variants.py
+ * @property {Record<string, object>} [chosen] which were the fastest earlier, by adapter
  *
  * @typedef {object} Measured what a device does in a second
  * @property {number} copy_bytes_per_second bytes read and bytes written
@@ -125,6 +128,8 @@
  * @property {'done'} kind
  * @property {object} [info] after load: what `Engine.info` holds
  * @property {Sampling} [sampling] after load: what the file itself recommends
+ * @property {object} [chosen] after load: which kernels were the fastest, to be kept for
+ *   the adapter
  * @property {number} [n_bytes] after verify: how much was held to its digest
  * @property {Preflight} [preflight] after preflight
  * @property {object} [store] after list: `root` and `models`, as /ollama/models.json has

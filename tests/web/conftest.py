@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -232,5 +234,21 @@ def say(page: Page, text: str, *, wait: bool = True, timeout: float = 5000) -> N
     page.get_by_label("Message", exact=True).fill(text)
     page.keyboard.press("Enter")
     if wait:
-        body = page.locator("body")
-        expect(body).to_have_attribute("data-state", "ready", timeout=timeout)
+        expect_state(page, "ready", timeout)
+
+
+def sent(page: Page) -> dict[str, Any]:
+    """Say `echo`, and return what the engine that only plays was sent."""
+    say(page, "echo")
+    return json.loads(last_reply(page))
+
+
+def last_reply(page: Page) -> str:
+    """Return the text of the last reply."""
+    return page.locator(".reply .prose:not(.thoughts)").last.inner_text()
+
+
+def expect_state(page: Page, state: str, timeout: float = 5000) -> None:
+    """Wait until the page is in that state."""
+    body = page.locator("body")
+    expect(body).to_have_attribute("data-state", state, timeout=timeout)

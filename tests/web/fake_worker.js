@@ -125,7 +125,7 @@ async function preflight({ id, files, options }) {
   } });
 }
 
-/** The last digit of the name says how it goes: 0 is intact, 1 damaged, 2 takes long. */
+/** The name's last digit says how it goes: 0 is intact, 1 damaged, 2 takes long, 3 crashes. */
 async function verify({ id, files, name }) {
   const blob = files[0].name;
   const total = 3_203_482_112;
@@ -133,6 +133,7 @@ async function verify({ id, files, name }) {
   self.postMessage({ id, kind: 'progress', stage: 'verify', done: total / 4, total, text: 'Computing the SHA-256' });
   await pause(100);
   if (blob.endsWith('2') || stopped.has(id)) return;
+  if (blob.endsWith('3')) return setTimeout(() => { throw new Error('out of bounds'); });
   loads.delete(id);
   if (blob.endsWith('0')) return self.postMessage({ id, kind: 'done', n_bytes: total });
   self.postMessage({

@@ -131,9 +131,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(faults.chunk_seconds)
         if 0 < end < len(body):
-            time.sleep(
-                0.3
-            )  # what a browser has not read yet is lost with the connection
+            # What a browser has not read yet is lost with the connection.
+            time.sleep(0.3)
         if end < len(body) or not faults.sized:
             self.close_connection = True
 

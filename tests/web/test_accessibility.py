@@ -25,6 +25,19 @@ def check(page: Page, name: str) -> list[object]:
     return page.evaluate(f"({CHECKS.strip()}).{name}()")
 
 
+def expect_accessible(page: Page) -> None:
+    """Hold what the page shows to all of the checks, in each scheme and size."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert check(page, "lowContrast") == []
+    assert check(page, "nameless") == []
+    assert check(page, "dangling") == []
+    for size in ({"width": 1280, "height": 800}, {"width": 320, "height": 640}):
+        page.set_viewport_size(size)
+        assert check(page, "tooWide") == []
+        assert check(page, "tooSmall") == []
+
+
 def opened(page: Page) -> None:
     page.get_by_text("Already have models in Ollama?").click()
 
@@ -131,15 +144,7 @@ STATES = [
 def test_is_named_readable_and_fits(ui, state):
     ui.emulate_media(reduced_motion="reduce")
     state(ui)
-    for scheme in ("light", "dark"):
-        ui.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert check(ui, "lowContrast") == []
-    assert check(ui, "nameless") == []
-    assert check(ui, "dangling") == []
-    for size in ({"width": 1280, "height": 800}, {"width": 320, "height": 640}):
-        ui.set_viewport_size(size)
-        assert check(ui, "tooWide") == []
-        assert check(ui, "tooSmall") == []
+    expect_accessible(ui)
 
 
 def test_checks_find_what_they_are_for(ui):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.web.conftest import choose, say, use_fake_worker, use_model
+from tests.web.conftest import (
+    choose,
+    choose_large,
+    expect_state,
+    sent,
+    use_fake_worker,
+    use_model,
+)
 
 Open = Callable[[str], Page]
 
@@ -26,18 +32,8 @@ def demo(page: Page, site: str) -> Open:
     return opened
 
 
-def expect_state(page: Page, state: str) -> None:
-    expect(page.locator("body")).to_have_attribute("data-state", state)
-
-
 def examples(page: Page) -> Locator:
     return page.get_by_role("list", name="Examples to try").get_by_role("button")
-
-
-def sent(page: Page) -> dict[str, object]:
-    """Say `echo` and return what the engine was sent."""
-    say(page, "echo")
-    return json.loads(page.locator(".reply .prose:not(.thoughts)").last.inner_text())
 
 
 def test_loads_at_once_and_leaves_the_page_usable(demo):
@@ -147,6 +143,21 @@ def test_file_replaces_it_while_it_loads(demo):
     expect(page.locator(".message")).to_have_count(0)
     expect(examples(page)).to_have_count(0)
     assert len(sent(page)["messages"]) == 1
+
+
+def test_look_at_a_large_file_is_left_alone(page, site):
+    use_fake_worker(page)
+    asked = []
+    page.route("**/manifest.json", lambda route: asked.append(route))
+    page.goto(site)
+    choose_large(page, "gemma-4.gguf")
+    expect(page.locator("#fit .card")).to_be_visible()
+    (route,) = asked
+    route.fulfill(json={"model": {"url": "models/demo.gguf", "size": 1, "card": None}})
+    expect(page.locator("#demo-name")).to_have_text("The demonstration model")
+    expect_state(page, "checking")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Load it (1 bytes)")).to_be_visible()
 
 
 def test_file_replaces_it_when_loaded_and_brings_its_own_settings(demo):

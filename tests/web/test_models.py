@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.web.conftest import choose, say
+from tests.web.conftest import choose, choose_large, expect_state, say, sent
 
 BLOB = f"sha256-{'ab' * 31}c"
-
-
-def expect_state(page: Page, state: str) -> None:
-    expect(page.locator("body")).to_have_attribute("data-state", state)
 
 
 @pytest.fixture
@@ -23,12 +17,6 @@ def ready(ui: Page) -> Page:
     expect_state(ui, "ready")
     say(ui, "Hello")
     return ui
-
-
-def sent(page: Page) -> dict[str, object]:
-    """Say `echo` and return what the engine was sent."""
-    say(page, "echo")
-    return json.loads(page.locator(".reply .prose:not(.thoughts)").last.inner_text())
 
 
 def cancel(page: Page) -> None:
@@ -127,6 +115,41 @@ def test_what_a_file_recommends_holds_until_a_person_changes_it(ui):
     assert (sampling["temperature"], sampling["top_k"]) == (0.5, 20)
 
 
+def cancelled_check(page: Page) -> None:
+    choose_large(page, "gemma-4.gguf")
+    expect(page.locator("#fit .card")).to_be_visible()
+    cancel(page)
+
+
+def refused_check(page: Page) -> None:
+    choose_large(page, "huge.gguf")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def cancelled_load(page: Page) -> None:
+    choose(page, "slow.gguf")
+    cancel(page)
+
+
+def failed_load(page: Page) -> None:
+    choose(page, "damaged.gguf")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [cancelled_check, refused_check, cancelled_load, failed_load],
+    ids=lambda attempt: attempt.__name__,
+)
+def test_what_a_file_recommends_outlasts_another_that_is_not_loaded(ui, attempt):
+    choose(ui, "warm.gguf")
+    expect_state(ui, "ready")
+    attempt(ui)
+    expect_state(ui, "ready")
+    sampling = sent(ui)["sampling"]
+    assert (sampling["temperature"], sampling["top_k"]) == (0.65, 20)
+
+
 # -- the check -----------------------------------------------------------------------
 
 
@@ -166,6 +189,14 @@ def test_check_shows_how_far_it_is_and_can_be_cancelled(ui):
     expect(panel.get_by_role("progressbar")).to_be_visible()
     ui.keyboard.press("Escape")
     expect(panel).to_be_hidden()
+
+
+def test_engine_that_dies_in_a_check_takes_the_model_along(ui):
+    panel = open_check(ui, "3")
+    expect(panel.get_by_role("alert")).to_contain_text("The engine stopped working")
+    panel.get_by_role("button", name="Done").click()
+    expect_state(ui, "empty")
+    expect(ui.get_by_role("button", name="Model: ")).to_have_count(0)
 
 
 def test_file_without_a_digest_in_its_name_cannot_be_checked(ready):

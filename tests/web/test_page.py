@@ -8,7 +8,17 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Watch, choose, say, use_fake_worker, use_model
+from tests.web.conftest import (
+    Watch,
+    choose,
+    expect_state,
+    last_reply,
+    replace_worker,
+    say,
+    sent,
+    use_fake_worker,
+    use_model,
+)
 
 NO_WEBGPU = """
 Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
@@ -20,20 +30,12 @@ Object.defineProperty(Navigator.prototype, 'gpu', {
 """
 
 
-def expect_state(page: Page, state: str) -> None:
-    expect(page.locator("body")).to_have_attribute("data-state", state)
-
-
 @pytest.fixture
 def ready(ui: Page) -> Page:
     """A page on which a model has been loaded."""
     choose(ui, "gemma-4.gguf")
     expect_state(ui, "ready")
     return ui
-
-
-def last_reply(page: Page) -> str:
-    return page.locator(".reply .prose:not(.thoughts)").last.inner_text()
 
 
 def test_opens_empty_and_says_what_it_is(ui):
@@ -84,6 +86,15 @@ def test_cancels_loading_and_loads_again(ui):
     expect_state(ui, "ready")
 
 
+def test_load_can_be_cancelled_while_the_engine_boots(ui):
+    replace_worker(ui, "// boots for ever")
+    ui.reload()
+    choose(ui, "gemma-4.gguf")
+    expect_state(ui, "loading")
+    ui.get_by_role("button", name="Cancel").click()
+    expect_state(ui, "empty")
+
+
 def test_loads_what_is_dropped(ui):
     transfer = ui.evaluate_handle(
         """() => {
@@ -128,8 +139,7 @@ def test_enter_sends_and_shift_enter_breaks_the_line(ready):
 
 def test_sends_the_conversation_so_far(ready):
     say(ready, "Hello")
-    say(ready, "echo")
-    messages = json.loads(last_reply(ready))["messages"]
+    messages = sent(ready)["messages"]
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
     assert messages[1]["content"] == "A short reply."
 
@@ -181,7 +191,7 @@ def test_details_compare_with_the_prediction(ui):
     expect_state(ui, "ready")
     say(ui, "cut")
     rows = details(ui)
-    assert rows["Predicted"] == "at most 50.0 tok/s; 84 % of it reached"
+    assert rows["Predicted"] == "at most 50.0 tok/s; 84\u00a0% of it reached"
     assert rows["End"] == "Cut off at the longest reply (see Settings)"
 
 
@@ -252,18 +262,16 @@ def test_shows_thinking_apart(ready):
     thoughts.locator("summary").click()
     expect(thoughts.locator(".thoughts")).to_contain_text("compare the cuts")
     assert last_reply(ready) == "A short reply."
-    say(ready, "echo")
-    sent = json.loads(last_reply(ready))
-    assert sent["think"] is True
-    assert "compare" not in json.dumps(sent["messages"])
+    request = sent(ready)
+    assert request["think"] is True
+    assert "compare" not in json.dumps(request["messages"])
 
 
 def test_new_chat_forgets_the_conversation(ready):
     say(ready, "Hello")
     ready.get_by_role("button", name="New chat").click()
     expect(ready.locator(".message")).to_have_count(0)
-    say(ready, "echo")
-    assert len(json.loads(last_reply(ready))["messages"]) == 1
+    assert len(sent(ready)["messages"]) == 1
 
 
 def test_new_chat_during_a_reply_stops_it(ready):
@@ -283,9 +291,8 @@ def test_settings_reach_the_engine_and_last(ready, site):
     ready.get_by_label("Repetition penalty").fill("1.1")
     ready.get_by_label("Stop before").fill("END\n\nUser:")
     ready.get_by_role("button", name="Done").click()
-    say(ready, "echo")
-    sent = json.loads(last_reply(ready))
-    assert sent["sampling"] == {
+    request = sent(ready)
+    assert request["sampling"] == {
         "temperature": 0,
         "top_k": 7,
         "top_p": 0.95,
@@ -293,8 +300,8 @@ def test_settings_reach_the_engine_and_last(ready, site):
         "repetition_penalty": 1.1,
         "seed": 42,
     }
-    assert sent["stop"] == ["END", "User:"]
-    assert sent["max_tokens"] == 9
+    assert request["stop"] == ["END", "User:"]
+    assert request["max_tokens"] == 9
     ready.reload()
     ready.get_by_role("button", name="Settings").click()
     expect(ready.get_by_label("Top-k")).to_have_value("7")
@@ -357,7 +364,14 @@ def test_wrong_file_is_explained_and_the_page_goes_on(ui, name, kind, text):
 
 def test_empty_file_is_refused_at_once(ui):
     choose(ui, "empty.gguf", b"")
-    expect(ui.get_by_role("alert")).to_contain_text("empty.gguf is empty")
+    card = ui.get_by_role("alert")
+    expect(card).to_contain_text("empty.gguf is empty")
+    with ui.expect_file_chooser():
+        card.get_by_role("button", name="Choose another file").click()
+    expect(card).to_be_visible()  # a person may think better of it
+    card.get_by_role("button", name="Dismiss").click()
+    expect(card).to_have_count(0)
+    expect(ui.locator("#scroller")).to_be_focused()
 
 
 def test_lost_device_offers_to_reload_and_goes_on(ready):
@@ -399,6 +413,13 @@ def test_refused_message_can_be_tried_again(ready):
     expect_state(ready, "ready")
 
 
+def test_error_of_a_reply_goes_when_another_is_asked_for(ready):
+    say(ready, "refuse")
+    say(ready, "Hello")
+    expect(ready.get_by_role("alert")).to_have_count(0)
+    assert last_reply(ready) == "A short reply."
+
+
 def test_crashed_worker_is_replaced(ui):
     choose(ui, "crash.gguf")
     expect(ui.get_by_role("alert")).to_contain_text("The engine stopped working")
@@ -421,6 +442,7 @@ def test_missing_webgpu_is_explained(page, site, script, title):
     for browser in ("Chrome", "Safari", "Firefox"):
         expect(card).to_contain_text(browser)
     expect(page.get_by_label("Choose a model file")).to_be_disabled()
+    expect(page.locator(".where:visible")).to_have_count(0)  # it could do nothing
     hint = "WebGPU is needed to run a model."
     expect(page.locator("#composer-hint")).to_have_text(hint)
 

@@ -18,6 +18,7 @@ from tests import realshape
 from tests.web.conftest import (
     choose,
     choose_large,
+    expect_state,
     say,
     use_model,
     use_worker_with,
@@ -74,11 +75,6 @@ LIMITS = """async () => {
 }"""
 
 DEVICES = "JSON.parse(localStorage.getItem('lapidary.devices'))"
-
-
-def expect_state(page: Page, state: str, timeout: float = 5000) -> None:
-    body = page.locator("body")
-    expect(body).to_have_attribute("data-state", state, timeout=timeout)
 
 
 def card(page: Page) -> Locator:
@@ -248,10 +244,8 @@ def test_unmeasured_adapter_is_measured_when_one_asks(ui):
     )
     assert kinds(ui)[-1] == "preflight"
     end = ui.evaluate("messages.findLast(({ ids }) => ids)")
-    asked = ui.evaluate("sent.at(-1).options.n_keys")
-    assert (
-        asked == end["n_prompt"] + end["n_generated"] // 2
-    )  # what the cache held halfway
+    half_full = end["n_prompt"] + end["n_generated"] // 2
+    assert ui.evaluate("sent.at(-1).options.n_keys") == half_full
 
 
 def test_short_reply_says_nothing_of_the_speed(ui):

@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.web import conftest
 from tests.web.conftest import say, use_worker_with
 from tests.web.test_end_to_end import (
     LAST_DONE,
@@ -63,8 +64,7 @@ def tell(page: Page, channel: str, value: int) -> None:
 
 
 def expect_state(page: Page, state: str) -> None:
-    body = page.locator("body")
-    expect(body).to_have_attribute("data-state", state, timeout=60_000)
+    conftest.expect_state(page, state, 60_000)
 
 
 def expect_to_answer_as(page: Page, name: str) -> None:
