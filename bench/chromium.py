@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,10 +17,10 @@ from typing import Any
 from playwright.sync_api import Error, Page, sync_playwright
 
 from bench import peers
-from bench.first_reply import FLAGS
+from bench.first_reply import FLAGS, served
+from bench.players import BROWSER, PlayerError, Run, run_of
 from bench.prompts import Model, Prompt
-from bench.speed import BROWSER, PlayerError, Run, run_of
-from tools import bundle, environment, server
+from tools import bundle, environment
 
 SCRIPT = Path(__file__).with_suffix(".js")
 TIMEOUT = 600_000  # milliseconds of one reply, in software
@@ -130,21 +129,15 @@ def starts(
 @contextmanager
 def serving(model: Model, with_wllama: bool) -> Iterator[str]:
     """Bundle the page, the model and the peer beside it; gives the address."""
-    wllama = [peers.wllama()] if with_wllama else []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundle.fill(folder)
         for path in model.files:
             place(path, folder / "models" / path.name)
-        for source in wllama:
-            shutil.copytree(source, folder / "wllama")
-        site = server.open_server(folder, 0)
-        threading.Thread(target=site.serve_forever, daemon=True).start()
-        try:
-            yield site.url
-        finally:
-            site.shutdown()
-            site.server_close()
+        if with_wllama:
+            shutil.copytree(peers.wllama(), folder / "wllama")
+        with served(folder) as url:
+            yield url
 
 
 def place(path: Path, target: Path) -> None:

@@ -12,15 +12,15 @@ computes nothing.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import arguments
 from bench.counting import CountingDevice
-from pyodide_app import loader, pace, preflight
+from pyodide_app import loader, pace, preflight, variants
 from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Limits
@@ -134,7 +134,8 @@ async def count_batch(checked: loader.Checked) -> Counter[str]:
     """Count what the host does for one more batch of a reply."""
     device, layout = CountingDevice(ADAPTER), checked.layout
     passes = Passes(device, layout)
-    loaded = loader.Loaded(checked.file, None, 0, checked.fit, layout, passes)
+    choice = variants.of(layout.tuning, ADAPTER)
+    loaded = loader.Loaded(checked.file, checked.fit, layout, None, passes, choice)
     engine = Engine(device, loaded)
     engine.pace = pace.Fixed(BATCH)
     counts = []
@@ -259,18 +260,12 @@ async def costs_of(names: Sequence[str], file_type: str, n_keys: int) -> list[Co
     return costs
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; with `--check`, say what is outside its bound."""
-    parser = argparse.ArgumentParser(
-        "python -m bench.cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
-    parser.add_argument("--context", type=int, default=4096, metavar="N")
+    parser = arguments.parser("cost", __doc__)
+    arguments.add_models(parser)
     parser.add_argument("--check", action="store_true")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     names = options.models or list(realshape.MODELS)
     costs = asyncio.run(costs_of(names, options.type, options.context))
     print(table(costs, options.context))

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from bench import speed
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line."""
     parser = speed.parser("decode", __doc__, "--contexts", n=64)
     parser.set_defaults(lengths=[16, 512, 2048])
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     if options.n < 2:
         parser.error("-n: decoding begins with the second token")
     return speed.run(options, "decode")

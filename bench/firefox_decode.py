@@ -11,7 +11,6 @@ once to warm up, and then answers the questions.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import arguments
 from bench.first_reply import serving
 from tools import bundle, firefox
 
@@ -56,13 +56,17 @@ def line(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.parser("firefox_decode", __doc__)
     parser.add_argument("--model", type=Path, default=bundle.DEMO)
-    parser.add_argument("--batches", default="1,2,4,8,16", help="tokens per submit")
+    parser.add_argument(
+        "--batches",
+        type=arguments.numbers,
+        default=[1, 2, 4, 8, 16],
+        metavar="N,…",
+        help="tokens per submit",
+    )
     args = parser.parse_args()
-    batches = [*map(int, args.batches.split(",")), ADAPTS]
+    batches = [*args.batches, ADAPTS]
     print(f"{args.model.name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'tokens':>7}{'decoded':>8}{'seconds':>9}{'tok/s':>9}{'first token':>13}")
     with serving(args.model) as site:

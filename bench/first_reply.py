@@ -9,7 +9,6 @@ asked as soon as it can be, while the model is still loading.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import statistics
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
+from bench import arguments
 from tools import bundle, environment, server
 
 FLAGS = ("--enable-unsafe-webgpu", "--no-sandbox", "--no-first-run")
@@ -103,9 +103,18 @@ def serving(model: Path) -> Iterator[str]:
     """Bundle the page with the model and serve it; gives the address."""
     with tempfile.TemporaryDirectory() as folder:
         bundle.fill(Path(folder), model)
-        site = server.open_server(Path(folder), 0)
-        threading.Thread(target=site.serve_forever, daemon=True).start()
+        with served(Path(folder)) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder; gives the address."""
+    site = server.open_server(folder, 0)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    try:
         yield site.url
+    finally:
         site.shutdown()
         site.server_close()
 
@@ -151,9 +160,7 @@ def report(runs: Mapping[str, Sequence[Times]]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.parser("first_reply", __doc__)
     parser.add_argument("-n", type=int, default=5, help="runs (default: 5)")
     parser.add_argument("--model", type=Path, default=bundle.DEMO)
     args = parser.parse_args()

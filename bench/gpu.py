@@ -27,7 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench import peers, prompts, record
+from bench import arguments, peers, prompts, record
 from pyodide_app.errors import EngineError
 from pyodide_app.gpu.wgpu_native import open_device
 from tests import realshape
@@ -90,17 +90,19 @@ class Part:
     has_json: bool = True
 
 
-def before_models(scale: Scale, file_type: str) -> Iterator[Part]:
+def before_models(
+    scale: Scale, file_type: str, adapter: Sequence[str] = ()
+) -> Iterator[Part]:
     """Yield what needs no weights."""
-    context = ("--context", str(scale.context))
-    kernels = ("-m", "bench.kernels", *scale.models, "--type", file_type, *context)
+    common = ("--type", file_type, "--context", str(scale.context), *adapter)
+    kernels = ("-m", "bench.kernels", *scale.models, *common)
     yield Part("cost", ("-m", "bench.cost", "--check"), has_json=False)
     yield Part("kernels", kernels)
     yield Part("kernels of a prompt", (*kernels, "--prompt", str(scale.prompt)))
     cut = () if scale.layers is None else ("--layers", str(scale.layers))
     for model in scale.models:
-        profile = ("-m", "bench.profile", model, "--type", file_type, *context)
-        yield Part(f"profile {model}", (*profile, *cut))
+        profile = ("-m", "bench.profile", model, *common, *cut)
+        yield Part(f"profile {model}", profile)
 
 
 def of_model(scale: Scale, file: Path, more: Sequence[str]) -> Iterator[Part]:
@@ -110,15 +112,15 @@ def of_model(scale: Scale, file: Path, more: Sequence[str]) -> Iterator[Part]:
         ("prefill", "--prompts", scale.prompts),
     ):
         n = scale.n if verb == "decode" else 1
-        arguments = ["-m", f"bench.{verb}", str(file), option, lengths, "-n", str(n)]
-        arguments += ["--repeats", str(scale.repeats), *more]
-        yield Part(f"{verb} {file.stem}", tuple(arguments))
+        command = ("-m", f"bench.{verb}", str(file), option, lengths, "-n", str(n))
+        repeats = ("--repeats", str(scale.repeats))
+        yield Part(f"{verb} {file.stem}", (*command, *repeats, *more))
 
 
 def diff(file: Path) -> Part:
     """Return the comparison of shaders and oracle on a file."""
-    arguments = ("build.py", "diff", str(file), "--ids", IDS)
-    return Part(f"diff {file.stem}", arguments, has_json=False)
+    command = ("build.py", "diff", str(file), "--ids", IDS)
+    return Part(f"diff {file.stem}", command, has_json=False)
 
 
 class Report:
@@ -184,9 +186,9 @@ def default_path(device: dict[str, Any], quick: bool) -> Path:
     return RESULTS / f"{kind}-{short}{'-quick' if quick else ''}.json"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run all parts; 1 where one of them failed."""
-    options = parse(arguments)
+    options = parse(argv)
     scale = QUICK if options.quick else FULL
     device = open_device(options.adapter)
     found = asyncio.run(record.device_record(device))
@@ -196,10 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     path = options.out or default_path(found, options.quick)
     report = Report(path, {"device": found, "quick": options.quick})
-    for part in before_models(scale, options.type):
+    adapter = ["--adapter", options.adapter] if options.adapter else []
+    for part in before_models(scale, options.type, adapter):
         report.run(part)
-    more = ["--adapter", options.adapter] if options.adapter else []
-    more += ["--browser"] if options.browser else []
+    more = [*adapter, *(["--browser"] if options.browser else [])]
     more += ["--vs", *options.vs] if options.vs else []
     for model in options.models or scale.models:
         run_model(report, scale, model, options.type, more)
@@ -226,21 +228,17 @@ def run_model(
         report.keep(f"decode {model}", status=2, output=[str(error)])
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        "python -m bench.gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = arguments.parser("gpu", __doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the results")
     parser.add_argument("--models", type=sizes, metavar="SIZE,…")
     parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
-    parser.add_argument("--adapter", default="", help="part of the GPU's name")
+    arguments.add_adapter(parser)
     parser.add_argument("--browser", action="store_true", help="in Chromium, too")
     peers.add_argument(parser)
     parser.add_argument("--quick", action="store_true", help="small cuts, as a proof")
-    return parser.parse_args(arguments)
+    return parser.parse_args(argv)
 
 
 def sizes(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Time each kernel of a decode step on its own, at a released model's real shapes.
 
     python -m bench.kernels [MODEL ...] [--type Q4_K_M,Q8_0,Q4_0] [--context 4096]
-                            [--prompt N] [--plot kernels.svg] [--json FILE]
+                            [--prompt N] [--adapter NAME] [--plot kernels.svg]
+                            [--json FILE]
 
 MODEL is `e2b`, `e4b`, `12b`, `26b-a4b` or `31b`, cut to a layer of each kind; its data
 are zeros. Every distinct dispatch of the step (of a prompt of N tokens with `--prompt`)
@@ -24,18 +25,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
-from bench import cost, record
+from bench import arguments, cost, record
+from bench.tables import aligned
 from bench.timestamps import Stopwatch, open_timed
-from pyodide_app import loader, step
+from pyodide_app import loader
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
 from pyodide_app.graph import tuning
-from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View
 from pyodide_app.kv_cache import KV_BYTES
 from pyodide_app.layout import Layout
 from pyodide_app.measure import Measured, measure
 from pyodide_app.models.gemma4_config import Config
+from pyodide_app.passes import Passes
 from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions, pack_state
 from tests import realshape
@@ -83,7 +85,7 @@ async def time_model(
     )
     layout, config = checked.layout, checked.config
     measured = await measure(device, tuning.choose(device.info.is_software))
-    plan = _record(layout, n_tokens)
+    plan, _ = Passes(device, layout).record((n_tokens, True)).finish()
     state = layout.step.state
     owner = cost.owners(layout)
     counts = Counter(_identity(dispatch) for dispatch in plan.dispatches)
@@ -105,13 +107,6 @@ async def time_model(
             )
         )
     return timings, measured
-
-
-def _record(layout: Layout, n_tokens: int) -> Plan:
-    state = layout.step.state
-    ops = Ops("bench", layout.tuning, layout.arena, state, n_tokens)
-    step.record(ops, layout.model, layout.step, sample=True)
-    return ops.finish()[0]
 
 
 def kernel_name(dispatch: Dispatch) -> str:
@@ -219,17 +214,9 @@ def table(timings: Sequence[Timing], measured: Measured) -> str:
                 f"{100 * each.copy_share:.0f} %" if each.n_bytes else "",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
     copied = f"a copy moves {measured.copy_bytes_per_second / 1e9:.2f} GB/s, "
     launch = f"a dispatch costs {1e6 * measured.dispatch_seconds:.1f} µs"
-    return "\n".join([*lines, copied + launch])
+    return f"{aligned(rows, n_left=2)}\n{copied}{launch}"
 
 
 def plot(timings: Sequence[Timing], path: Path) -> None:
@@ -248,7 +235,7 @@ def plot(timings: Sequence[Timing], path: Path) -> None:
 
 async def run(options: argparse.Namespace) -> list[Timing]:
     """Time all models and types asked for, and print a table of each."""
-    device, watch = open_timed()
+    device, watch = open_timed(options.adapter)
     clock = "timestamp queries" if watch else "wall clock"
     print(f"{device.info.name} ({device.info.backend}), {clock}", file=sys.stderr)
     found = []
@@ -272,20 +259,15 @@ async def run(options: argparse.Namespace) -> list[Timing]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(
-        "python -m bench.kernels",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
-    parser.add_argument("--context", type=int, default=4096, metavar="N")
-    parser.add_argument("--prompt", type=int, default=1, metavar="N")
+    parser = arguments.parser("kernels", __doc__)
+    arguments.add_models(parser)
+    parser.add_argument("--prompt", type=arguments.numbered, default=1, metavar="N")
     parser.add_argument("--plot", type=Path, metavar="FILE")
+    arguments.add_adapter(parser)
     record.add_option(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install 'lapidary[bench]'")
     timings = asyncio.run(run(options))

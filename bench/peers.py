@@ -29,7 +29,8 @@ NAMES = (*NATIVE, WLLAMA)
 PACKAGE = "llama-cpp-python==0.3.36"
 NPM_PACKAGE = "@wllama/wllama@3.8.1"
 FOLDER = ROOT / ".cache" / "peers"
-# How each is built. ggml finds the Vulkan headers and `glslc` by itself.
+# How each is built, after what CMAKE_ARGS says already. ggml finds the Vulkan
+# headers and `glslc` itself; it wants 1.3.283 or newer (-DVulkan_INCLUDE_DIR=DIR).
 CMAKE_ARGS = {LLAMA_CPP: "-DGGML_NATIVE=on", LLAMA_CPP_VULKAN: "-DGGML_VULKAN=on"}
 
 
@@ -63,10 +64,11 @@ def llama_python(name: str) -> Path:
     print(f"Building {PACKAGE} for {name}", file=sys.stderr, flush=True)
     environment.run([sys.executable, "-m", "venv", folder])
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    given = os.environ.get("CMAKE_ARGS", "")
     # Nor a wheel that was built with other arguments.
     environment.run(
         [*pip, "--no-cache-dir", "--no-binary=llama-cpp-python", PACKAGE],
-        env={**os.environ, "CMAKE_ARGS": CMAKE_ARGS[name]},
+        env={**os.environ, "CMAKE_ARGS": f"{given} {CMAKE_ARGS[name]}"},
     )
     environment.set_done(folder, PACKAGE, dev=False)
     return python

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from bench import speed
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line."""
     parser = speed.parser("prefill", __doc__, "--prompts", n=1)
     parser.set_defaults(lengths=[16, 128, 512])
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     return speed.run(options, "prefill")
 
 

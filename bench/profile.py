@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
-from bench import record
+from bench import arguments, record
 from bench.kernels import N_VOCAB, kernel_name
 from bench.timestamps import Stopwatch, open_timed
-from pyodide_app import loader, step
+from pyodide_app import loader
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
-from pyodide_app.graph.ops import Ops
 from pyodide_app.layout import Layout
 from pyodide_app.model_argument import open_model
 from pyodide_app.preflight import LoadOptions
@@ -69,9 +68,7 @@ async def profile(
     n_keys = options.context
     wanted = LoadOptions(n_ctx=n_keys + 64)
     layout = (await loader.check(sources, device.info, wanted)).layout
-    ops = Ops("profile", layout.tuning, layout.arena, layout.step.state, 1)
-    step.record(ops, layout.model, layout.step, sample=True)
-    plan = ops.finish()[0]
+    plan = layout.plans[1]
     try:
         prepared = await device.prepare(plan)
         assert isinstance(prepared, NativePlan)
@@ -143,22 +140,16 @@ async def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(
-        "python -m bench.profile",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("models", nargs="*", metavar="MODEL")
-    parser.add_argument("--type", default="Q4_K_M", metavar="TYPE")
-    parser.add_argument("--context", type=int, default=4096, metavar="N")
+    parser = arguments.parser("profile", __doc__)
+    arguments.add_models(parser)
     parser.add_argument(
         "--layers", type=int, metavar="N", help="of a size, with fewer words as well"
     )
-    parser.add_argument("--adapter", default="", help="part of the GPU's name")
+    arguments.add_adapter(parser)
     record.add_option(parser)
-    return asyncio.run(run(parser.parse_args(arguments)))
+    return asyncio.run(run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

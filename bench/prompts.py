@@ -105,10 +105,7 @@ def make(model: Model, lengths: Sequence[int]) -> list[Prompt]:
     finally:
         for source in sources:
             source.close()
-    key = f"{file.architecture}.embedding_length_per_layer_input"
-    n_parameters = sum(info.n_elements for info in file.tensors.values())
-    name = file.metadata.get_str("general.name", "")
-    large = gemma4.is_large(file.metadata.get_int(key, 0), n_parameters, name)
+    large = gemma4.is_large_file(file)
 
     def render(text: str) -> Prompt:
         message = {"role": "user", "content": text}

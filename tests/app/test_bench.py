@@ -9,9 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from bench import decode, gpu, kernels, peers, prefill, profile, prompts, record, speed
+from bench import (
+    decode,
+    gpu,
+    kernels,
+    peers,
+    points,
+    prefill,
+    profile,
+    prompts,
+    record,
+    speed,
+)
+from bench.players import BROWSER, OURS, Child, PlayerError, Run
+from bench.points import Point
 from bench.prompts import Model, Prompt
-from bench.speed import BROWSER, OURS, Child, PlayerError, Point, Run
 from pyodide_app.errors import RequestError
 from tests.house.tree import ROOT
 
@@ -79,7 +91,9 @@ def test_wrong_tokens_show():
     found = point(native=[ours], same=[ours], other=[theirs], silent=[run(1.0, ids=())])
     agreements = [found.agreement(name) for name in found.runs]
     assert agreements == ["", "3/3", "1/3", ""]
-    rows = {line.split()[0]: line for line in speed.table(found, "decode").splitlines()}
+    rows = {
+        line.split()[0]: line for line in points.table(found, "decode").splitlines()
+    }
     assert rows["other"].endswith("× 1.00        1/3")
 
 
@@ -88,7 +102,7 @@ def test_players_take_turns_and_the_first_round_does_not_count():
     ours = Fake(OURS, OURS, slow, fast, fast)
     peer = Fake("peer", OURS, slow, fast, None)
     prompt = Prompt("Hello", "Hello", (1, 2))
-    found, failed = speed.alternate([ours, peer], prompt, 3, repeats=2)
+    found, failed = points.alternate([ours, peer], prompt, 3, repeats=2)
     assert ours.heard == [(prompt, 3)] * 3
     assert found.runs == {OURS: [fast, fast]}  # none of an engine that has ended
     assert failed == {"peer": "it has ended"}
@@ -96,9 +110,10 @@ def test_players_take_turns_and_the_first_round_does_not_count():
 
 SCRIPT = """
 import json, sys
+where = json.loads(sys.argv[1])["where"]
+print(f"llama: using device {where}", file=sys.stderr, flush=True)
 print("a line of a library's own")
-print(json.dumps({"ran_on": json.loads(sys.argv[1])["where"]}), flush=True)
-print("llama: using device Vulkan0", file=sys.stderr, flush=True)
+print(json.dumps({"ran_on": "a GPU"}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
     if not request["ids"]:
@@ -110,8 +125,8 @@ for line in sys.stdin:
 
 
 def test_a_child_answers_line_by_line_and_its_last_words_are_kept():
-    child = Child("peer", [sys.executable, "-c", SCRIPT], {"where": "here"}, {})
-    assert child.about["ran_on"] in ("here", "llama: using device Vulkan0")
+    child = Child("peer", [sys.executable, "-c", SCRIPT], {"where": "Vulkan0"}, {})
+    assert child.about["ran_on"] == "llama: using device Vulkan0"
     assert child.play(Prompt("", "", (5,)), 3) == Run((5, 5, 5), 1, 3, 1, 2)
     with pytest.raises(PlayerError, match=r"peer has ended: .*nothing to read"):
         child.play(Prompt("", "", ()), 3)
@@ -175,7 +190,7 @@ def test_bandwidth_of_a_kernel():
     assert timing.gb_per_second == 2.0
 
 
-def test_the_gpu_run_has_all_parts(tmp_path):
+def test_the_gpu_run_has_all_parts():
     file = Path("e2b-Q4_K_M-generated.gguf")
     parts = [*gpu.before_models(gpu.FULL, "Q4_K_M"), *gpu.of_model(gpu.FULL, file, [])]
     names = [part.name for part in parts]
@@ -185,6 +200,24 @@ def test_the_gpu_run_has_all_parts(tmp_path):
         f"profile {model}" for model in gpu.FULL.models
     ]
     assert gpu.QUICK.golden and set(gpu.QUICK.models) <= set(gpu.FULL.models)
+
+
+def test_every_part_that_is_timed_gets_the_adapter(monkeypatch):
+    adapter, file, seen = ["--adapter", "X"], Path("m.gguf"), []
+
+    async def heard(options: argparse.Namespace) -> int:
+        seen.append(options.adapter)
+        return 0
+
+    monkeypatch.setattr(kernels, "run", heard)
+    monkeypatch.setattr(profile, "run", heard)
+    monkeypatch.setattr(speed, "run", lambda options, _: seen.append(options.adapter))
+    before = gpu.before_models(gpu.QUICK, "Q4_K_M", adapter)
+    for part in (*before, *gpu.of_model(gpu.QUICK, file, adapter)):
+        if part.name != "cost":  # it asks no device
+            _, module, *arguments = part.arguments
+            sys.modules[module].main(arguments)
+    assert seen == ["X"] * 5
 
 
 def test_a_part_that_fails_is_in_the_report(tmp_path, capfd):
@@ -225,7 +258,7 @@ def test_peers_are_pinned_and_lie_apart():
     assert peers.FOLDER.is_relative_to(ROOT / ".cache")
 
 
-def test_the_oldest_commit_can_be_had():
+def test_the_files_of_a_commit_can_be_had():
     with peers.checkout(record.commit().rstrip("+")) as tree:
         assert (tree / "pyodide_app" / "engine.py").is_file()
     assert not tree.exists()
