@@ -269,10 +269,9 @@ async def _upload(
         progress(Progress("weights", done, total))
 
     # In file order: a disk reads ahead, and so does the network.
-    for name in sorted(infos, key=lambda name: infos[name].offset):
-        weight = layout.model.weights[name]
-        await weights.upload(device, layout.tuning, weight, infos[name], on_bytes)
-    await device.settle()
+    names = sorted(infos, key=lambda name: infos[name].offset)
+    tensors = [(layout.model.weights[name], infos[name]) for name in names]
+    await weights.upload(device, layout.tuning, tensors, on_bytes)
 
 
 def _total(infos: Mapping[str, TensorInfo]) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import gcd
 
 from pyodide_app import errors
 from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gguf.types import GGMLType
 from pyodide_app.gpu.device import Device, Limits
 from pyodide_app.graph.arena import Arena
@@ -100,54 +101,77 @@ def _aligned(vector: Weight) -> int:
 async def upload(
     device: Device,
     tuning: Tuning,
-    weight: Weight,
-    info: TensorInfo,
+    tensors: Iterable[tuple[Weight, TensorInfo]],
     on_bytes: Callable[[int], None],
 ) -> None:
-    """Stream a tensor from its file to its place, repacking split types on the way."""
-    unit_bytes = info.size // (info.dims[-1] if len(info.dims) > 1 else 1)
-    for part in weight.parts:
-        begin = info.offset + part.begin * unit_bytes
-        end = begin + part.count * unit_bytes
-        if weight.type.is_split:
-            await _upload_split(
-                device, tuning, weight, part, info, begin, end, on_bytes
-            )
-        else:
-            view = part.view
-            await device.upload(
-                info.source, begin, end, view.buffer, view.offset, on_bytes
-            )
+    """Stream tensors from their files to their places; split types are repacked.
+
+    The device is waited for once in so many staged bytes, and at the end: to wait for
+    each tensor takes Firefox a tenth of a second every time.
+    """
+    staged: list[Buffer] = []
+    try:
+        for weight, info in tensors:
+            unit_bytes = info.size // (info.dims[-1] if len(info.dims) > 1 else 1)
+            for part in weight.parts:
+                begin = info.offset + part.begin * unit_bytes
+                end = begin + part.count * unit_bytes
+                if not weight.type.is_split:
+                    to = part.view
+                    await device.upload(
+                        info.source, begin, end, to.buffer, to.offset, on_bytes
+                    )
+                    continue
+                chunk = min(_chunk(weight.type), end - begin)
+                staged.append(Buffer("staging", -(-chunk // 4) * 4))
+                stream = _Stream(info.source, begin, end, staged[-1])
+                await _repack(device, tuning, weight, part, stream, on_bytes)
+                if sum(buffer.size for buffer in staged) >= _STAGING:
+                    await device.settle()
+                    device.release(staged)
+                    staged.clear()
+        await device.settle()
+    finally:
+        device.release(staged)
 
 
-async def _upload_split(
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A range of a source that passes through a staging buffer."""
+
+    source: ByteSource
+    begin: int
+    end: int
+    staging: Buffer
+
+
+def _chunk(kind: GGMLType) -> int:
+    """Return the bytes that are repacked at a time.
+
+    Four blocks of one-byte scales fill a word: a chunk begins on a whole word of both
+    planes.
+    """
+    return _STAGING // (4 * kind.block_bytes) * (4 * kind.block_bytes)
+
+
+async def _repack(
     device: Device,
     tuning: Tuning,
     weight: Weight,
     part: Part,
-    info: TensorInfo,
-    begin: int,
-    end: int,
+    stream: _Stream,
     on_bytes: Callable[[int], None],
 ) -> None:
-    # Four blocks of one-byte scales fill a word: a chunk begins on a whole word of
-    # both planes.
-    block = weight.type.block_bytes
-    chunk = _STAGING // (4 * block) * (4 * block)
-    staging = Buffer("staging", -(-min(chunk, end - begin) // 4) * 4)
-    raw = Tensor((staging.size // 4,), whole(staging))
+    block, chunk = weight.type.block_bytes, _chunk(weight.type)
+    raw = Tensor((stream.staging.size // 4,), whole(stream.staging))
     state = Buffer("staging.state", STATE_BYTES)  # which no kernel here reads
-    try:
-        for start in range(begin, end, chunk):
-            stop = min(start + chunk, end)
-            await device.upload(info.source, start, stop, staging, 0, on_bytes)
-            ops = Ops("repack", tuning, Arena(), state, 0)
-            first, count = (start - begin) // block, (stop - start) // block
-            ops.repack(raw, weight, part, first, count)
-            device.submit(await device.prepare(ops.finish()[0]))
-        await device.settle()
-    finally:
-        device.release([staging])
+    for start in range(stream.begin, stream.end, chunk):
+        stop = min(start + chunk, stream.end)
+        await device.upload(stream.source, start, stop, stream.staging, 0, on_bytes)
+        ops = Ops("repack", tuning, Arena(), state, 0)
+        first, count = (start - stream.begin) // block, (stop - start) // block
+        ops.repack(raw, weight, part, first, count)
+        device.submit(await device.prepare(ops.finish()[0]))
 
 
 class HostRows:

@@ -101,7 +101,7 @@ class Bench:
         placed = weights.place(info, limits)
         self.buffers += [part.view.buffer for part in placed.parts]
         asyncio.run(
-            weights.upload(self.device, self.tuning, placed, info, lambda n: None)
+            weights.upload(self.device, self.tuning, [(placed, info)], lambda n: None)
         )
         return placed
 
@@ -120,12 +120,8 @@ class Bench:
         }
         placed = weights.place_all(infos, self.device.info.limits)
         self.buffers.append(placed["0"].parts[0].view.buffer)
-        for name, info in infos.items():
-            asyncio.run(
-                weights.upload(
-                    self.device, self.tuning, placed[name], info, lambda n: None
-                )
-            )
+        tensors = [(placed[name], info) for name, info in infos.items()]
+        asyncio.run(weights.upload(self.device, self.tuning, tensors, lambda n: None))
         return list(placed.values())
 
     def run(

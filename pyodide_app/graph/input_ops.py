@@ -64,7 +64,8 @@ class InputOps(VectorOps, AttentionOps):
         if isinstance(x, Tensor) or x in self._settled or x.shape[0] > 1:
             return False
         n_threads = self.tuning.lanes * self.tuning.fold_rows
-        used = 4 * (x.shape[1] + 8 * n_threads)  # the row, and eight sums of each lane
+        room = -(-x.shape[1] // 32) * 32  # of the row, as common/spread.wgsl places it
+        used = 4 * (room + 8 * n_threads)  # and eight sums of each lane
         if isinstance(x, Splits):
             n_stats = x.n_splits * x.shape[1] // x.head_dim
             used += 12 * n_stats  # of two numbers, and no more totals than that

@@ -12,9 +12,10 @@ override HAS_BRANCH: bool = true;
 override HAS_SCALE: bool = true;
 override HAS_NORM: bool = true;
 
-var<workgroup> input: array<vec4<f32>, DIM / 4u>;
+var<workgroup> input: array<vec4<f32>, (DIM / 4u + SPREAD - 1u) / SPREAD * SPREAD>;
 
 //#include "common/reduce.wgsl"
+//#include "common/spread.wgsl"
 
 // The factor of a root-mean-square norm, from each thread's sum of squares.
 fn norm_factor(thread: u32, squares: f32) -> f32 {
@@ -28,7 +29,7 @@ fn make_input(thread: u32, is_first: bool) {
     var squares = 0.0;
     for (var i = thread; i < DIM / 4u; i += WG) {
       let four = more[i];
-      input[i] = four;
+      input[spread(i)] = four;
       squares += dot(four, four);
     }
     branch_factor = norm_factor(thread, squares);
@@ -41,9 +42,9 @@ fn make_input(thread: u32, is_first: bool) {
   for (var i = thread; i < DIM / 4u; i += WG) {
     var four = x[i];
     if (HAS_BRANCH) {
-      four = (four + input[i] * branch_factor * vectors[params.branch_norm + i]) * scale;
+      four = (four + input[spread(i)] * branch_factor * vectors[params.branch_norm + i]) * scale;
     }
-    input[i] = four;
+    input[spread(i)] = four;
     squares += dot(four, four);
     if (is_first && HAS_BRANCH) {
       total[i] = four;
@@ -52,12 +53,12 @@ fn make_input(thread: u32, is_first: bool) {
   if (HAS_NORM) {
     let factor = norm_factor(thread, squares);
     for (var i = thread; i < DIM / 4u; i += WG) {
-      input[i] = input[i] * factor * vectors[params.norm + i];
+      input[spread(i)] = input[spread(i)] * factor * vectors[params.norm + i];
     }
   }
   workgroupBarrier();
 }
 
 fn x4(i: u32) -> vec4<f32> {
-  return input[i / 4u];
+  return input[spread(i / 4u)];
 }

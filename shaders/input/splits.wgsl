@@ -8,11 +8,12 @@ override WG: u32 = 64u;
 override HEAD_DIM: u32 = 64u;
 override SPLITS: u32 = 2u;
 
-var<workgroup> input: array<vec4<f32>, DIM / 4u>;
+var<workgroup> input: array<vec4<f32>, (DIM / 4u + SPREAD - 1u) / SPREAD * SPREAD>;
 var<workgroup> stats: array<vec2<f32>, SPLITS * (DIM / HEAD_DIM)>;
 var<workgroup> totals: array<f32, DIM / HEAD_DIM>;
 
 //#include "common/partials.wgsl"
+//#include "common/spread.wgsl"
 
 fn make_input(thread: u32, is_first: bool) {
   let n_rows = DIM / HEAD_DIM;
@@ -46,11 +47,11 @@ fn make_input(thread: u32, is_first: bool) {
         sum += factor * x[sums_begin(split, n_rows, row) / 4u + i % (HEAD_DIM / 4u)];
       }
     }
-    input[i] = sum / totals[row];
+    input[spread(i)] = sum / totals[row];
   }
   workgroupBarrier();
 }
 
 fn x4(i: u32) -> vec4<f32> {
-  return input[i / 4u];
+  return input[spread(i / 4u)];
 }

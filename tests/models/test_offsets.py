@@ -29,7 +29,7 @@ def on_the_gpu(info: TensorInfo) -> bytes:
     buffer = placed.parts[0].view.buffer
     tune = tuning.choose(gpu.info.is_software)
     try:
-        asyncio.run(weights.upload(gpu, tune, placed, info, lambda n: None))
+        asyncio.run(weights.upload(gpu, tune, [(placed, info)], lambda n: None))
         return asyncio.run(gpu.read(whole(buffer)))
     finally:
         gpu.release([buffer])

@@ -27,7 +27,7 @@ def check(type_name: str, n_blocks: int, tune: Tuning = SOFTWARE) -> None:
     bodies, scales = oracle.repack(
         raw, kind.block_bytes, kind.scale_offset, kind.scale_bytes
     )
-    padding = np.zeros(-raw.size % 4, np.uint8)
+    padding = np.zeros(-raw.size % weights.LOAD_BYTES, np.uint8)
     np.testing.assert_array_equal(planes, np.concatenate([bodies, scales, padding]))
 
 
