@@ -8,6 +8,7 @@
 import { withFirefox } from '../../tools/firefox.mjs';
 
 const TIMEOUT = 60_000;
+const NAME = 'Dense'; // the model's own
 const [executablePath, url, address] = process.argv.slice(2);
 
 await withFirefox(executablePath, async (page) => {
@@ -29,14 +30,14 @@ async function download(page) {
   await state(page, 'partial');
   const status = await page.$eval('li.download .download-head', (node) => node.textContent);
   await press(page, 'Resume');
-  await page.waitForSelector('#model-chip:not([hidden])', { timeout: TIMEOUT });
-  const model = await page.$eval('#model-name', (node) => node.textContent);
+  await state(page, 'complete');
+  await page.waitForFunction(isLoaded, { timeout: TIMEOUT }, NAME);
   await page.reload();
   await state(page, 'complete');
   await press(page, 'Verify');
   const isVerified = () => document.querySelector('li.download').textContent.includes('Verified');
   await page.waitForFunction(isVerified, { timeout: TIMEOUT });
-  return { status, model, complaints };
+  return { status, complaints };
 }
 
 function state(page, name) {
@@ -48,6 +49,12 @@ async function press(page, label) {
     const buttons = [...document.querySelectorAll('li.download button')];
     buttons.find((button) => button.textContent.startsWith(text)).click();
   }, label);
+}
+
+/** Runs in the page: whether the model of this name is ready; another one may be first. */
+function isLoaded(name) {
+  const { textContent } = document.querySelector('#model-name');
+  return document.body.dataset.state === 'ready' && textContent === name;
 }
 
 /** Runs in the page: whether some of the file is stored for good. */
