@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -15,7 +15,7 @@ from pyodide_app.gguf.types import GGMLType
 from pyodide_app.gpu.device import Device, Limits
 from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.plan import Buffer, View, whole
+from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import PIECE_ALIGNMENT, Part, Tensor, Weight
 from pyodide_app.graph.tuning import Tuning
@@ -106,33 +106,38 @@ async def upload(
 ) -> None:
     """Stream tensors from their files to their places; split types are repacked.
 
-    The device is waited for once in so many staged bytes, and at the end: to wait for
-    each tensor takes Firefox a tenth of a second every time.
+    All pass through one staging buffer: what is queued runs in order. The device is
+    waited for at the end alone, since a wait for each tensor takes Firefox a tenth of a
+    second every time.
     """
-    staged: list[Buffer] = []
+    ranges = [(*pair, *found) for pair in tensors for found in _ranges(*pair)]
+    staged = [
+        min(_chunk(weight.type), end - begin)
+        for weight, _, _, begin, end in ranges
+        if weight.type.is_split
+    ]
+    staging = Buffer("staging", -(-max(staged, default=0) // 4) * 4)
     try:
-        for weight, info in tensors:
-            unit_bytes = info.size // (info.dims[-1] if len(info.dims) > 1 else 1)
-            for part in weight.parts:
-                begin = info.offset + part.begin * unit_bytes
-                end = begin + part.count * unit_bytes
-                if not weight.type.is_split:
-                    to = part.view
-                    await device.upload(
-                        info.source, begin, end, to.buffer, to.offset, on_bytes
-                    )
-                    continue
-                chunk = min(_chunk(weight.type), end - begin)
-                staged.append(Buffer("staging", -(-chunk // 4) * 4))
-                stream = _Stream(info.source, begin, end, staged[-1])
+        for weight, info, part, begin, end in ranges:
+            if weight.type.is_split:
+                stream = _Stream(info.source, begin, end, staging)
                 await _repack(device, tuning, weight, part, stream, on_bytes)
-                if sum(buffer.size for buffer in staged) >= _STAGING:
-                    await device.settle()
-                    device.release(staged)
-                    staged.clear()
+            else:
+                to = part.view
+                await device.upload(
+                    info.source, begin, end, to.buffer, to.offset, on_bytes
+                )
         await device.settle()
     finally:
-        device.release(staged)
+        device.release([staging])
+
+
+def _ranges(weight: Weight, info: TensorInfo) -> Iterator[tuple[Part, int, int]]:
+    """Yield the parts of a tensor, and where each begins and ends in its file."""
+    unit_bytes = info.size // (info.dims[-1] if len(info.dims) > 1 else 1)
+    for part in weight.parts:
+        begin = info.offset + part.begin * unit_bytes
+        yield part, begin, begin + part.count * unit_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,8 @@ async def _repack(
     on_bytes: Callable[[int], None],
 ) -> None:
     block, chunk = weight.type.block_bytes, _chunk(weight.type)
-    raw = Tensor((stream.staging.size // 4,), whole(stream.staging))
+    n_staged = -(-min(chunk, stream.end - stream.begin) // 4)
+    raw = Tensor((n_staged,), View(stream.staging, 0, 4 * n_staged))
     state = Buffer("staging.state", STATE_BYTES)  # which no kernel here reads
     for start in range(stream.begin, stream.end, chunk):
         stop = min(start + chunk, stream.end)
