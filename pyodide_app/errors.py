@@ -5,6 +5,7 @@ EngineError
 │   └── UnsupportedFormatError     a sound file of a kind that is not supported
 ├── UnsupportedArchitectureError   a sound GGUF of a model family that is not supported
 ├── ShapeError                     a tensor is missing or has another shape than needed
+├── NumberError                    the model computed NaN or an infinity
 ├── RequestError                   the caller's own input cannot be served
 │   └── ContextFullError           the conversation no longer fits in the context
 ├── SourceError                    bytes could not be read (gone, changed, network)
@@ -53,6 +54,10 @@ class UnsupportedArchitectureError(EngineError):
 
 class ShapeError(EngineError):
     """A tensor is missing or has another shape than the model needs."""
+
+
+class NumberError(EngineError):
+    """The model computed NaN or an infinity: damaged weights, or an overflow."""
 
 
 class RequestError(EngineError):

@@ -12,6 +12,7 @@ const ACTIONS = {
   UnsupportedFormatError: ['choose', 'check'],
   UnsupportedArchitectureError: ['choose'],
   ShapeError: ['choose', 'check'],
+  NumberError: ['check', 'choose', 'settings'],
   SourceError: ['choose', 'reload'],
   DownloadError: ['retry'],
   IntegrityError: ['again'],
