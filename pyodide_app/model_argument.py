@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pyodide_app import resources
 from pyodide_app.chat import gemma4
 from pyodide_app.errors import EngineError, RequestError, SourceError
 from pyodide_app.gguf.directories import OpenFile
@@ -22,7 +23,6 @@ from pyodide_app.ollama_native import open_store
 from pyodide_app.ollama_options import Options
 
 _NONE = Options()
-EMBEDDED = Path(__file__).resolve().parent.parent / "demo" / "lapidary-demo.gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Opened:
 async def open_model(text: str | None) -> Opened:
     """Open the file of that path, all shards that it begins, or the model of that name.
 
-    None stands for the model that comes with a checkout of the project.
+    None stands for the model that comes with the project.
     Raises: SourceError for a missing file, RequestError for an unknown name, and what
     reading a store raises.
     """
     if text is None:
-        text = str(EMBEDDED)
+        text = str(resources.MODEL)
     if os.path.lexists(text) or looks_like_path(text):
         return Opened(list(open_files(Path(text))))
     try:

@@ -43,7 +43,6 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the same input gives the same bytes
 
 def bundle() -> Path:
     """Make `dist/`, unless it is up to date, and return its path."""
-    environment.ensure_venv(dev=False)
     environment.ensure_node_modules(dev=False)
     key = input_key()
     stamp = CACHE / "dist.key"

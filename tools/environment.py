@@ -133,6 +133,7 @@ def node() -> Path:
     """Return the path of a Node that is new enough, installed if need be."""
     found = _system_node() or _wheel_node()
     if found is None:
+        ensure_venv(dev=False)
         print("Installing Node into .venv", flush=True)
         pip("install", NODE_WHEEL)
         found = _wheel_node()

@@ -56,7 +56,7 @@ class Session:
         except ImportError as error:
             raise errors.DeviceMissingError(
                 f"the package wgpu cannot be imported ({error})",
-                remedy="Install it: pip install 'lapidary[native]'",
+                remedy="Install it: pip install 'wgpu==0.32.0'",
             ) from error
         device = open_device(self.options.adapter)
         self._closing.callback(device.close)

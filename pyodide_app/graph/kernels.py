@@ -20,11 +20,8 @@ import struct
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-_PACKAGED = Path(__file__).resolve().parent.parent / "shaders"
-_CHECKOUT = Path(__file__).resolve().parent.parent.parent / "shaders"
-SHADERS = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+from pyodide_app.resources import SHADERS
 
 # Slots that say how a kernel works, not on what; see graph/tuning.py for the others.
 BASELINE = {
