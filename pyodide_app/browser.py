@@ -14,6 +14,7 @@ from typing import Any
 from js import navigator
 
 from pyodide_app import variants
+from pyodide_app.advice import model_name, sampling_defaults
 from pyodide_app.browser_messages import (
     RUNTIME,
     finished,
@@ -40,7 +41,7 @@ from pyodide_app.measure import Measured, measure, read_rate
 from pyodide_app.pace import Fixed
 from pyodide_app.preflight import USUAL_KEYS, LoadOptions, describe, predict
 from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions, sampling_defaults
+from pyodide_app.sampling import SamplingOptions
 
 Request = Coroutine[Any, Any, dict[str, Any]]
 
@@ -179,7 +180,7 @@ class Worker:
         n_keys = int(options.get("n_keys") or USUAL_KEYS)
         prediction = predict(fit, config, self._measured, n_keys, rate)
         report = {
-            "name": file.metadata.get_str("general.name", ""),
+            "name": model_name(file.metadata),
             "n_bytes": file.n_bytes,
             "n_ctx_train": config.n_ctx_train,
             "adapter": device.info.name,

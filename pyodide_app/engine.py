@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from pyodide_app import errors
+from pyodide_app.advice import model_name
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall, gemma4
 from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.chat.stop_strings import StopStrings
@@ -39,11 +40,16 @@ class Engine(Runner):
         return self.loaded.tokenizer
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know of the file: what was ignored or chosen."""
+        return self.loaded.notes
+
+    @property
     def info(self) -> dict[str, Any]:
         """Return what a person wants to know of the model and where it runs."""
         loaded, config, file = self.loaded, self.loaded.config, self.loaded.file
         return {
-            "name": file.metadata.get_str("general.name", file.architecture),
+            "name": model_name(file.metadata) or file.architecture,
             "architecture": file.architecture,
             "n_parameters": file.n_parameters,
             "weight_bytes": loaded.fit.weight_bytes,
@@ -61,6 +67,7 @@ class Engine(Runner):
             "adapter": self.device.info.name,
             "backend": self.device.info.backend,
             "kernels": str(loaded.choice),
+            "notes": list(self.notes),
         }
 
     def encode_chat(

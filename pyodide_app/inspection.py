@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from pyodide_app import advice
 from pyodide_app.gguf.metadata import StringArray
 from pyodide_app.gguf.reader import GGUFFile
 
@@ -34,6 +35,7 @@ def describe(file: GGUFFile) -> dict[str, Any]:
             }
             for name in sorted(counts)
         },
+        "notes": list(advice.notes(file.metadata)),
         "metadata": {key: _plain(value) for key, value in file.metadata.items()},
         "tensors": [
             {
@@ -75,4 +77,5 @@ def describe_text(summary: dict[str, Any]) -> str:
     for key, value in summary["metadata"].items():
         shown = ascii(value)
         lines.append(f"  {key} = {shown if len(shown) <= 100 else shown[:99] + '…'}")
+    lines += [f"note: {note}" for note in summary["notes"]]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pyodide_app import errors, preflight, variants, weights
+from pyodide_app import advice, errors, preflight, variants, weights
 from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
@@ -51,6 +51,11 @@ class Checked:
     def config(self) -> Config:
         """Return the model's sizes."""
         return self.layout.model.config
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what in the file was ignored or chosen, in whole sentences."""
+        return advice.notes(self.file.metadata)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

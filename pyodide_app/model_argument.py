@@ -33,6 +33,11 @@ class Opened:
     stored: StoredModel | None = None  # None for a file that was named by its path
     options: Options = _NONE  # the model's own
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know of the model as the store has it."""
+        return self.stored.notes if self.stored else ()
+
     def opening(self, system: str = "") -> list[dict[str, Any]]:
         """Return what a conversation begins with; `system` replaces the model's own."""
         messages = list(map(dict, self.stored.messages)) if self.stored else []

@@ -56,8 +56,11 @@ class Options:
         return f"Options not used here: {names}{f' and {more} more' * (more > 0)}."
 
 
-def _sampled(option: str, value: object) -> object:
-    """Return the value of a sampling option; negative ones stand for another."""
+def sampling_value(option: str, value: object) -> object:
+    """Return the value of a sampling option; negative ones stand for another.
+
+    Raises: RequestError when it has none.
+    """
     if option in _NEGATIVE:
         value = _whole(option, value)
         if value < 0:
@@ -100,7 +103,7 @@ _SAMPLING = {
 }
 _NEGATIVE = {"top_k": 0, "seed": None}  # what a negative number stands for
 _READERS: dict[str, Callable[[Any], Any]] = {
-    **{name: partial(_sampled, ours) for name, ours in _SAMPLING.items()},
+    **{name: partial(sampling_value, ours) for name, ours in _SAMPLING.items()},
     "num_predict": _length,
     "num_ctx": _length,
     "stop": _stop,

@@ -28,10 +28,9 @@ import struct
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pyodide_app.errors import RequestError
-from pyodide_app.gguf.metadata import Metadata
 
 FLOAT32_MAX = 3.4028234663852886e38
 MASS_UNIT = 268435440.0  # of radix_select.wgsl: 2^28 - 16
@@ -273,17 +272,3 @@ def _nucleus(
 def _mass_value(mass: int) -> float:
     """Convert an integer mass as radix_select.wgsl does: high part, then low."""
     return _float32(_float32(float(mass >> 14)) * 16384.0 + float(mass & 0x3FFF))
-
-
-def sampling_defaults(metadata: Metadata) -> dict[str, Any]:
-    """Return the options that a GGUF recommends, those that it has.
-
-    Source: the keys general.sampling.temp, .top_k, .top_p and .min_p.
-    """
-    floats = {"temperature": "temp", "top_p": "top_p", "min_p": "min_p"}
-    found: dict[str, Any] = {
-        option: metadata.get_float(f"general.sampling.{key}", None)
-        for option, key in floats.items()
-    }
-    found["top_k"] = metadata.get_int("general.sampling.top_k", None, minimum=0)
-    return {option: value for option, value in found.items() if value is not None}

@@ -362,21 +362,34 @@ def _well_formed(text: str) -> str:
 
 
 def _token_types(metadata: Metadata, n_vocab: int) -> list[int]:
-    """Return the type of every token; without the key all are normal."""
-    key = "tokenizer.ggml.token_type"
-    types = metadata.get_ints(key, [])
-    if types and len(types) != n_vocab:
-        raise FileFormatError(
-            key, found=f"{len(types)} entries", expected=f"{n_vocab}, one per token"
-        )
-    return types
+    """Return the type of every token; without the key, or a sound one, all are normal.
+
+    The tokens that matter are known by their strings.
+    """
+
+    def read(key: str) -> list[int]:
+        types = metadata.get_ints(key)
+        if types and len(types) != n_vocab:
+            raise FileFormatError(
+                key, found=f"{len(types)} entries", expected=f"{n_vocab}, one per token"
+            )
+        return types
+
+    return metadata.advised("tokenizer.ggml.token_type", read, [])
 
 
 def _metadata_ids(metadata: Metadata, name: str, n_vocab: int) -> list[int]:
-    """Return the token ids of an optional key, a number or an array."""
-    return metadata.get_ints(
-        f"tokenizer.ggml.{name}", [], minimum=0, maximum=n_vocab - 1
-    )
+    """Return the token ids of an optional key, a number or an array.
+
+    Ids that are no tokens are left out: many files write -1 or 2^32 - 1 for "none".
+    """
+    key = f"tokenizer.ggml.{name}"
+    ids = metadata.advised(key, metadata.get_ints, [])
+    tokens = [token_id for token_id in ids if 0 <= token_id < n_vocab]
+    if len(tokens) < len(ids):
+        wrong = next(token_id for token_id in ids if not 0 <= token_id < n_vocab)
+        metadata.note(key, f"names {wrong}, which is none of the {n_vocab} tokens")
+    return tokens
 
 
 def _metadata_stop_ids(metadata: Metadata, n_vocab: int) -> set[int]:

@@ -46,7 +46,8 @@ export function showInfo(list, info, source) {
   const other = Object.keys(info).filter((key) => !(key in ROWS) && shown(info[key]));
   for (const key of known) rows.push(fact(ROWS[key][0], ROWS[key][1](info[key])));
   for (const key of other) rows.push(fact(title(key), plain(key, info[key])));
-  for (const note of source.notes ?? []) rows.push(fact('Note', note));
+  const notes = [...(source.notes ?? []), ...(info.notes ?? [])];
+  for (const note of notes) rows.push(fact('Note', note));
   list.replaceChildren(...rows);
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from pyodide_app.advice import model_name
 from pyodide_app.chat import Fragment, Message, Prompt, Tool, markup, outside
 from pyodide_app.chat.gemma4_tools import declaration, function_of, mapping
 from pyodide_app.errors import RequestError
@@ -47,7 +48,7 @@ def is_large_file(file: GGUFFile) -> bool:
     """Say the same of a file, by its metadata and its tensors."""
     key = f"{file.architecture}.embedding_length_per_layer_input"
     per_layer_dim = file.metadata.get_int(key, 0)
-    name = file.metadata.get_str("general.name", "")
+    name = model_name(file.metadata)
     return is_large(per_layer_dim, file.n_parameters, name)
 
 

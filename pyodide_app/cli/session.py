@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 
 from pyodide_app import errors, preflight, variants
+from pyodide_app.advice import sampling_defaults
 from pyodide_app.cli import report
 from pyodide_app.engine import Engine
 from pyodide_app.gguf.metadata import Metadata
@@ -22,7 +23,7 @@ from pyodide_app.measure import Measured, measure, read_rate
 from pyodide_app.model_argument import Opened, open_model
 from pyodide_app.preflight import LoadOptions
 from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions, sampling_defaults
+from pyodide_app.sampling import SamplingOptions
 
 
 class Session:
@@ -74,6 +75,8 @@ class Session:
             progress=report.progress,
         )
         engine.large = self.opened.is_large(engine.loaded.file)
+        for note in (*self.opened.notes, *engine.notes):
+            print(f"note: {note}", file=sys.stderr)
         if self.options.kernels or str(engine.loaded.choice) != variants.BASELINE:
             print(f"kernels: {engine.loaded.choice}", file=sys.stderr)
         return engine

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias, TypeVar, cast
 
-from pyodide_app.errors import FileFormatError
+from pyodide_app.errors import EngineError, FileFormatError
 
 LENGTH_BYTES = 8  # the length in front of every string
 
@@ -97,14 +97,16 @@ class Metadata(Mapping[str, Value]):
 
     Getters accept every width of integer and float, since writers differ, and raise
     FileFormatError when a key without a default is missing or a value is of another
-    kind or out of range.
+    kind or out of range. A key that is only advice is read by `advised`: where its
+    value cannot be used, `notes` says so, and nothing fails.
     """
 
-    __slots__ = ("_values", "name")
+    __slots__ = ("_notes", "_values", "name")
 
     def __init__(self, values: Mapping[str, Value], name: str = "memory") -> None:
         """Wrap the values; `name` is the file's, for messages."""
         self._values = dict(values)
+        self._notes: dict[str, str] = {}  # by key: who reads twice notes once
         self.name = name
 
     def __getitem__(self, key: str) -> Value:
@@ -126,6 +128,28 @@ class Metadata(Mapping[str, Value]):
     def key(self, rest: str) -> str:
         """Return the architecture's own key: `gemma4.block_count` for `block_count`."""
         return f"{self.get_str('general.architecture')}.{rest}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what of it was ignored or taken otherwise, in whole sentences."""
+        return tuple(self._notes.values())
+
+    def note(self, key: str, what: str) -> None:
+        """Keep what happened to a key: `is ignored: …`."""
+        self._notes[key] = f"The metadata key {key} {what}."
+
+    def advised(
+        self, key: str, read: Callable[[str], T], default: Default
+    ) -> T | Default:
+        """Return what `read` makes of a key that no pass needs, if the file has it."""
+        if key not in self._values:
+            return default
+        try:
+            return read(key)
+        except EngineError as error:
+            found = error.found or describe(self._values[key])
+            self.note(key, f"is ignored: found {found}, expected {error.expected}")
+            return default
 
     def get_int(
         self,

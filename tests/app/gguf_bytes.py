@@ -151,3 +151,18 @@ def build_gguf(
         data += raw
     key_values = [key_value(key, value) for key, value in pairs]
     return assemble(key_values, infos, data, alignment=alignment, version=version)
+
+
+def with_keys(data: bytes, changes: Mapping[str, Any]) -> bytes:
+    """Return a whole file with other values of some keys, or more of them.
+
+    The values that it had stay, under names that nobody reads.
+    """
+    for key in changes:
+        data = data.replace(string(key), string("-" + key[1:]), 1)
+    new = b"".join(key_value(key, value) for key, value in changes.items())
+    # What is new is filled up to whole steps of alignment, so that data move by these.
+    empty = len(key_value("", ""))
+    new += key_value("-" * (-(len(new) + empty) % 32), "")
+    n_keys = int.from_bytes(data[16:24], "little") + len(changes) + 1
+    return data[:16] + u64(n_keys) + new + data[24:]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pyodide_app.__main__ import main
-from tests.app.gguf_bytes import build_gguf
+from tests.app.gguf_bytes import build_gguf, with_keys
 from tests.compare import relative_l2
 from tests.golden_data import committed_cases
 from tests.gpu import device
@@ -136,6 +136,23 @@ def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
         row["parameters"] for row in summary["types"].values()
     )
     assert "Q4_K" in run(capsys, "inspect", MODEL)
+
+
+def test_what_of_a_file_is_ignored_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"general.sampling.top_p": -1.0, "tokenizer.ggml.eos_token_id": 2**32 - 1}
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(with_keys(CASE.gguf.read_bytes(), changes))
+    asked = ("generate", str(path), "--ids", "2", "-n", "2", "--greedy", "--json")
+    assert main(asked) == 0
+    shown = capsys.readouterr()
+    notes = [line for line in shown.err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2
+    assert "general.sampling.top_p is ignored: found -1.0, expected" in shown.err
+    assert "tokenizer.ggml.eos_token_id names 4294967295, which is none" in shown.err
+    assert json.loads(shown.out)["n_generated"] == 2
+    assert "note: The metadata key general.s" in run(capsys, "inspect", str(path))
 
 
 @pytest.mark.parametrize(

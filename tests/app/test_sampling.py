@@ -9,10 +9,9 @@ from dataclasses import replace
 import pytest
 
 from pyodide_app import sampling
-from pyodide_app.errors import FileFormatError, RequestError
-from pyodide_app.gguf.metadata import Metadata
+from pyodide_app.errors import RequestError
 from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.sampling import SamplingOptions, sampling_defaults
+from pyodide_app.sampling import SamplingOptions
 
 NAN, INF = math.nan, math.inf
 RECORDED_BITS = [0x9BAFD7C6, 0xFA9F79A6, 0xA2AC6FB1]
@@ -239,19 +238,3 @@ def test_neighbours_share_no_bits(axis: int) -> None:
         for bit in range(32):
             flips[bit] += changed >> bit & 1
     assert all(abs(count - n / 2) < 5 * math.sqrt(n) / 2 for count in flips)
-
-
-def test_a_file_may_recommend_options() -> None:
-    metadata = Metadata(
-        {
-            "general.sampling.temp": 0.5,
-            "general.sampling.top_k": 7,
-            "general.sampling.top_p": 0.25,
-        }
-    )
-    found = sampling_defaults(metadata)
-    assert found == {"temperature": 0.5, "top_k": 7, "top_p": 0.25}
-    assert SamplingOptions(**found).min_p == 0.0
-    assert sampling_defaults(Metadata({})) == {}
-    with pytest.raises(FileFormatError, match=r"general\.sampling\.top_k"):
-        sampling_defaults(Metadata({"general.sampling.top_k": -1}))

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import functools
 import json
+import math
 from array import array
 from itertools import pairwise
 
@@ -20,7 +21,13 @@ from pyodide_app.errors import FileFormatError, RequestError, UnsupportedFormatE
 from pyodide_app.gguf.metadata import Metadata, StringArray
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
-from pyodide_app.tokenizer import CONTROL_TOKENS, MARKER_TOKENS, Tokenizer, merge
+from pyodide_app.tokenizer import (
+    CONTROL_TOKENS,
+    MARKER_TOKENS,
+    STOP_KEYS,
+    Tokenizer,
+    merge,
+)
 from tests.golden_data import find, require
 
 VOCABULARIES = {"small": "models/moe8-q4_k_m.gguf"}
@@ -359,30 +366,36 @@ def test_unknown_characters_without_byte_tokens_become_unk():
             FileFormatError,
             "byte",
         ),
-        (
-            {
-                "tokens": strings([b"<bos>", *BYTES]),
-                "merges": strings([]),
-                "token_type": ints([1, 2]),
-            },
-            FileFormatError,
-            "token_type",
-        ),
-        (
-            {
-                "tokens": strings([b"<bos>", *BYTES]),
-                "merges": strings([]),
-                "eos_token_id": 257,
-            },
-            FileFormatError,
-            "eos_token_id",
-        ),
     ],
 )
 def test_bad_vocabulary_is_refused(values, error, named):
     keys = {f"tokenizer.ggml.{key}": value for key, value in values.items()}
     with pytest.raises(error, match=named):
         Tokenizer.from_metadata(Metadata(keys))
+
+
+HOSTILE_IDS = [-1, 257, 2**32 - 1, 2**63, 0.5, math.nan, True, "1", ints([300])]
+
+
+@pytest.mark.parametrize("value", HOSTILE_IDS, ids=repr)
+@pytest.mark.parametrize("name", [*STOP_KEYS, "bos_token_id", "suppress_tokens"])
+def test_ids_that_cannot_be_used_are_ignored_and_noted(name, value):
+    values = {"tokens": strings([b"<bos>", *BYTES]), "merges": strings([]), name: value}
+    metadata = Metadata({f"tokenizer.ggml.{key}": v for key, v in values.items()})
+    tokenizer = Tokenizer.from_metadata(metadata)
+    assert (tokenizer.bos_id, tokenizer.stop_ids) == (0, frozenset())
+    assert tokenizer.suppress_ids == ()
+    (note,) = metadata.notes
+    assert note.startswith(f"The metadata key tokenizer.ggml.{name} ")
+
+
+@pytest.mark.parametrize("types", [ints([1, 2]), strings([b"a"]), 3.0, "3"], ids=repr)
+def test_types_that_cannot_be_used_are_ignored_and_noted(types):
+    tokens = [b"<bos>", b"<|turn>", *BYTES]
+    metadata = toy_metadata(tokens, [], token_type=types)
+    tokenizer = Tokenizer.from_metadata(metadata)
+    assert tokenizer.special_ids == {0, 1}
+    assert "tokenizer.ggml.token_type is ignored: found " in metadata.notes[0]
 
 
 @pytest.mark.parametrize("token_id", [-1, 1024])

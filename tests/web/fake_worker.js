@@ -14,6 +14,8 @@ const ERRORS = {
 };
 /** What files recommend. */
 const SAMPLING = { 'warm.gguf': { temperature: 0.65, top_k: 20 } };
+/** What was ignored in files. */
+const NOTES = { 'warm.gguf': ['The metadata key general.sampling.min_p is ignored: found <b>.'] };
 const MARKDOWN = `A **facet** is one flat face of a cut stone. Three cuts, compared:
 
 | Cut | Facets | Best for |
@@ -92,7 +94,7 @@ async function load({ id, files, urls, options }) {
     name: urls ? 'A small demo' : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
     weight_bytes: total, kv_bytes: 314_000_000, kv: 'f16', n_ctx: options.n_ctx ?? 8192,
     n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
-    adapter: 'a fake', backend: 'WebGPU',
+    adapter: 'a fake', backend: 'WebGPU', notes: NOTES[name] ?? [],
   } });
   return null;
 }
