@@ -1,237 +1,273 @@
-"""The text of a Gemma 4 tool call, parsed into JSON values, with careful repairs."""
+"""The calls of tools in a Gemma 4 reply, read as they arrive into JSON values.
+
+A tolerant recursive descent: models close too little, quote as JSON, as Python or not
+at all, and write markers within strings. Nothing is read twice, but for one string per
+reply that is never closed.
+"""
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from pyodide_app.chat import Tool, ToolCall
+from pyodide_app.chat.gemma4_follow import ENDS, LOOK, Open
+from pyodide_app.chat.gemma4_strings import StringReader
 from pyodide_app.chat.gemma4_tools import QUOTE, function_of
+from pyodide_app.chat.gemma4_values import (
+    element_of,
+    is_simple,
+    plain_value,
+    properties_of,
+    wants_text,
+)
+from pyodide_app.chat.incremental import Reading, Source
+
+_T = TypeVar("_T")
 
 MAX_DEPTH = 100  # of nested values; real calls have three or four
 
-SPACE = re.compile(r"\s*")
-KEY = re.compile(r'[^\s:{}\[\],"]+')
-NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
-STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-QUOTED = rf"{re.escape(QUOTE)}.*?(?:{re.escape(QUOTE)}|\Z)"
-SINGLE_QUOTED = re.compile(
-    rf"""(?P<kept>{QUOTED}|{STRING.pattern})
-    |(?P<colon>:\s*)'(?P<text>(?:[^'\\]|\\.)*)'(?:{re.escape(QUOTE)})?""",
-    re.DOTALL | re.VERBOSE,
-)
-STRUCTURED = re.compile(rf"""{re.escape(QUOTE)}|['"{{\[\-0-9tfn]""")
-LITERALS = {"true": True, "false": False, "null": None}
+_NAME = r"""[^\s{}\[\]()<>"',;]+"""
+_LEAD = r"[\s\[\]}),;]*"
+_HEAD = re.compile(rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})[ \t]*(?={{)")
+_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME})?[ \t]*")
+_WHOLE = re.compile(rf"{_LEAD}(?={{)")  # the call itself as one JSON object
+_SIMPLE = 40  # characters; no number or word that matters is longer
+_LEFT_OVER = " \t\r\n[]{}(),;"
+_BRACKETS = {"{": "}", "[": "]"}
+_PLAIN_STOP = re.compile(r"[,{}\[\]<]")
+_KEY_STOP = re.compile(r"[:{}\[\],<]")
 
 
 class MalformedCallError(ValueError):
-    """The text is no tool call in Gemma 4's notation."""
+    """The text is no tool call, however kindly it is read."""
+
+
+class CallReader:
+    """Reads calls from the front of a source."""
+
+    def __init__(self, source: Source, tools: Iterable[Tool] = ()) -> None:
+        self._source = source
+        functions = [function_of(tool) for tool in tools]
+        self._schemas = {f["name"]: f.get("parameters") for f in functions}
+        self._open: list[Open] = []
+        self._strings = StringReader(source)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the tools that are known."""
+        return list(self._schemas)
+
+    def at_call(self) -> Reading[bool]:
+        """Say whether a call begins here, as far as its brace."""
+        while True:
+            window = self._source.peek(LOOK)
+            if head := _HEAD.match(window):
+                return bool(head["call"]) or head["name"] in self._schemas
+            if _WHOLE.match(window):
+                return True
+            begun = _HEAD_BEGUN.fullmatch(window)
+            if not begun or len(window) == LOOK or self._source.ended:
+                return False
+            yield
+
+    def leave(self) -> Reading[None]:
+        """Read what is left of an envelope: brackets and commas before its end."""
+        while True:
+            window = self._source.peek(LOOK)
+            end = len(window) - len(window.lstrip(_LEFT_OVER))
+            marker = window[end : end + ENDS.longest]
+            if ENDS.match(marker) or (self._source.ended and not marker):
+                self._source.skip(end)
+                return
+            if self._source.ended or not ENDS.is_beginning(marker):
+                return
+            yield
+
+    def call(self) -> Reading[ToolCall]:
+        """Read one call. Raises: MalformedCallError."""
+        source, name = self._source, ""
+        if head := _HEAD.match(source.peek(LOOK)):
+            name = head["name"]
+            source.skip(head.end())
+        elif whole := _WHOLE.match(source.peek(LOOK)):
+            source.skip(whole.end())
+        self._open = []
+        arguments = yield from self._value(self._schemas.get(name))
+        return ToolCall(name, arguments) if name else _whole_call(arguments)
+
+    # -- values ----------------------------------------------------------------------
+
+    def _value(self, schema: Any) -> Reading[Any]:
+        if len(self._open) > MAX_DEPTH:
+            raise MalformedCallError("nested too deeply")
+        yield from self._source.skip_space()
+        start = self._source.peek(1)
+        outermost = not self._open
+        if start in _BRACKETS and (outermost or not wants_text(schema)):
+            self._source.skip(1)
+            read = self._object if start == "{" else self._array
+            return (yield from self._bracketed(read, _BRACKETS[start], schema))
+        if quote := (yield from self._strings.quote()):
+            return (yield from self._strings.string(quote, self._open, False))
+        return (yield from self._plain(schema))
+
+    def _bracketed(
+        self, read: Callable[[Any], Reading[Any]], closer: str, schema: Any
+    ) -> Reading[Any]:
+        known = properties_of(schema) if closer == "}" else ()
+        self._open.append(Open(closer, tuple(known)))
+        value = yield from read(schema)
+        self._open.pop()
+        return value
+
+    def _object(self, schema: Any) -> Reading[dict[str, Any]]:
+        pairs: dict[str, Any] = {}
+        properties = properties_of(schema)
+        while not (yield from self._closed("}")):
+            key = yield from self._key()
+            pairs[key] = yield from self._value(properties.get(key))
+            if not (yield from self._comma()):
+                yield from self._closed("}", may_lack=True)
+                break
+        return pairs
+
+    def _array(self, schema: Any) -> Reading[list[Any]]:
+        items: list[Any] = []
+        element = element_of(schema)
+        while not (yield from self._closed("]")):
+            items.append((yield from self._value(element)))
+            if not (yield from self._comma()):
+                yield from self._closed("]", may_lack=True)
+                break
+        return items
+
+    def _closed(self, closer: str, may_lack: bool = False) -> Reading[bool]:
+        """Read the closing bracket, if it is here; after a value it may be missing."""
+        yield from self._source.skip_space()
+        found = self._source.peek(1)
+        if found == closer:
+            self._source.skip(1)
+            return True
+        if not may_lack and (found in ("}", "]") or (yield from self._at_end())):
+            raise MalformedCallError(f"something was to come, or a {closer}")
+        return False
+
+    def _comma(self) -> Reading[bool]:
+        yield from self._source.skip_space()
+        if self._source.peek(1) == ",":
+            self._source.skip(1)
+            return True
+        at_end = yield from self._at_end()
+        if at_end or self._source.peek(1) in ("}", "]"):
+            return False
+        raise MalformedCallError("no comma between values")
+
+    def _at_end(self) -> Reading[bool]:
+        """Say whether the call is over here: by a marker, or for want of more text."""
+        while True:
+            window = self._source.peek(ENDS.longest)
+            if ENDS.match(window):
+                return True
+            if self._source.ended or not ENDS.is_beginning(window):
+                return not window
+            yield
+
+    # -- keys --------------------------------------------------------------------------
+
+    def _key(self) -> Reading[str]:
+        yield from self._source.skip_space()
+        quote = yield from self._strings.quote()
+        self._open[-1].quote = quote
+        if quote:
+            key = yield from self._strings.string(quote, self._open, True)
+        else:
+            key = (yield from self._until(_KEY_STOP)).strip()
+        yield from self._source.skip_space()
+        if not (key or quote) or self._source.peek(1) != ":":
+            raise MalformedCallError("no key and colon")
+        self._source.skip(1)
+        return key
+
+    def _until(self, stop: re.Pattern[str]) -> Reading[str]:
+        parts = []
+        while True:
+            found = stop.search(self._source.text, self._source.at)
+            parts.append(
+                self._source.take(found.start() if found else len(self._source.text))
+            )
+            if found or self._source.ended:
+                return "".join(parts)
+            yield
+
+    # -- what has no quotes ------------------------------------------------------------
+
+    def _plain(self, schema: Any) -> Reading[Any]:
+        """Read a number, a word, or text that lacks its quotes."""
+        source, parts, depth, begin = self._source, list[str](), 0, ""
+        while True:
+            found = _PLAIN_STOP.search(source.text, source.at)
+            parts.append(source.take(found.start() if found else len(source.text)))
+            begin += parts[-1] if len(begin) < _SIMPLE else ""
+            if found is None and not source.ended:
+                yield
+                continue
+            if found is None or (yield from self._plain_ends(begin, depth)):
+                break
+            depth += (found[0] in "{[") - (found[0] in "}]" and depth > 0)
+            parts.append(source.take(source.at + 1))
+            begin += found[0] if len(begin) < _SIMPLE else ""
+        text = "".join(parts).strip().removesuffix(QUOTE).rstrip()
+        if not text:
+            raise MalformedCallError("no value")
+        return plain_value(text.replace(QUOTE, '"'), schema)
+
+    def _plain_ends(self, begin: str, depth: int) -> Reading[bool]:
+        """Say whether a value without quotes ends before the next character."""
+        mark = self._source.peek(1)
+        if mark == "<":
+            return (yield from self._at_end())
+        if depth or mark in "{[":
+            return False
+        if mark in "}]":
+            return any(bracket.closer == mark for bracket in self._open)
+        simple = len(begin) < _SIMPLE and is_simple(begin.strip())
+        while True:
+            window = self._source.peek(LOOK)
+            if self._open[-1].goes_on_plainly(window, simple, self._source.ended):
+                return True
+            if self._source.ended or len(window) == LOOK:
+                return False
+            yield
+
+
+def _whole_call(content: Any) -> ToolCall:
+    """Return the call that is written as one JSON object. Raises MalformedCallError."""
+    name = content.get("name")
+    arguments = content.get("arguments", content.get("parameters", {}))
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise MalformedCallError("no name and arguments")
+    return ToolCall(name, arguments)
 
 
 def parse_tool_call(text: str, tools: Iterable[Tool] = ()) -> ToolCall | None:
-    """Parse what stands between the tool-call tags, `call:NAME{…}`.
-
-    Repairs are tried only after the strict reading has failed; the schemas in `tools`
-    allow one more. Returns None if nothing helps.
-    """
-    head, brace, body = text.strip().partition("{")
-    name = head.removeprefix("call:").strip()
-    if not head.startswith("call:") or not brace or not name:
+    """Read the one call that a text is, None if it is none."""
+    source = Source()
+    source.push(text)
+    source.ended = True
+    reader = CallReader(source, tools)
+    try:
+        return _finish(reader.call()) if _finish(reader.at_call()) else None
+    except MalformedCallError:
         return None
-    for candidate in _candidates(brace + body, _properties(name, tools)):
-        try:
-            return ToolCall(name, _Reader(candidate).read_arguments())
-        except MalformedCallError:
-            continue
-    return None
 
 
-class _Reader:
-    """A recursive-descent reader of arguments."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    def read_arguments(self) -> dict[str, Any]:
-        """Read one object that fills the whole text."""
-        self._space()
-        if not self._text.startswith("{", self._at):
-            raise MalformedCallError(f"no object at {self._at}")
-        arguments: dict[str, Any] = self._value(0)
-        self._space()
-        if self._at != len(self._text):
-            raise MalformedCallError(f"text after the object at {self._at}")
-        return arguments
-
-    def _value(self, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise MalformedCallError("nested too deeply")
-        if self._skip(QUOTE):
-            return self._quoted()
-        if self._skip("{"):
-            return dict(self._items("}", self._pair, depth))
-        if self._skip("["):
-            return list(self._items("]", self._value, depth))
-        if self._text.startswith('"', self._at):
-            return self._json(STRING)
-        for word, literal in LITERALS.items():
-            if self._skip(word):
-                return literal
-        return self._json(NUMBER)
-
-    def _items(
-        self, close: str, read: Callable[[int], Any], depth: int
-    ) -> Iterator[Any]:
-        """Read comma-separated items up to the closing bracket."""
-        self._space()
-        if self._skip(close):
-            return
-        while True:
-            self._space()
-            yield read(depth + 1)
-            self._space()
-            if self._skip(close):
-                return
-            self._expect(",")
-
-    def _pair(self, depth: int) -> tuple[str, Any]:
-        key = self._key()
-        self._space()
-        self._expect(":")
-        self._space()
-        return key, self._value(depth)
-
-    def _key(self) -> str:
-        if self._skip(QUOTE):
-            return self._quoted()
-        if self._text.startswith('"', self._at):
-            return str(self._json(STRING))
-        return self._match(KEY)
-
-    def _quoted(self) -> str:
-        """Read raw text up to the closing quote; there are no escapes."""
-        end = self._text.find(QUOTE, self._at)
-        if end < 0:
-            raise MalformedCallError(f"string at {self._at} is not closed")
-        text = self._text[self._at : end]
-        self._at = end + len(QUOTE)
-        return text
-
-    def _json(self, pattern: re.Pattern[str]) -> Any:
-        """Read a JSON string or number."""
-        text = self._match(pattern)
-        try:
-            value = json.loads(text, strict=False)
-        except ValueError as error:  # a bad escape, or a number of thousands of digits
-            raise MalformedCallError(str(error)) from error
-        if isinstance(value, float) and not math.isfinite(value):
-            raise MalformedCallError(f"number {text} is too large")
+def _finish(reading: Reading[_T]) -> _T:
+    """Return what a reader returns that needs no more text."""
+    try:
+        next(reading)
+    except StopIteration as end:
+        value: _T = end.value
         return value
-
-    def _match(self, pattern: re.Pattern[str]) -> str:
-        match = pattern.match(self._text, self._at)
-        if match is None:
-            raise MalformedCallError(f"nothing readable at {self._at}")
-        self._at = match.end()
-        return match[0]
-
-    def _space(self) -> None:
-        self._match(SPACE)
-
-    def _skip(self, token: str) -> bool:
-        found = self._text.startswith(token, self._at)
-        self._at += len(token) if found else 0
-        return found
-
-    def _expect(self, token: str) -> None:
-        if not self._skip(token):
-            raise MalformedCallError(f"no {token} at {self._at}")
-
-
-def _candidates(text: str, properties: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the arguments as they are, then repaired, then with raw text quoted."""
-    yield text
-    repaired = _repair(text)
-    if repaired != text:
-        yield _close_object(repaired)
-    quoted = _quote_raw_values(text, properties)
-    if quoted != text:
-        yield _close_object(_repair(quoted))
-
-
-def _repair(text: str) -> str:
-    """Quote what is in single quotes, and close a string that is left open."""
-    text = SINGLE_QUOTED.sub(_requote, text)
-    if text.count(QUOTE) % 2 == 0:
-        return text
-    text = text.rstrip()
-    at = len(text) - text.endswith(("}", "]"))
-    return text[:at] + QUOTE + text[at:]
-
-
-def _requote(match: re.Match[str]) -> str:
-    if match["kept"] is not None:
-        return match["kept"]
-    return f"{match['colon']}{QUOTE}{match['text']}{QUOTE}"
-
-
-def _close_object(text: str) -> str:
-    text = text.rstrip()
-    return text if text.endswith("}") else text + "}"
-
-
-def _properties(name: str, tools: Iterable[Tool]) -> Mapping[str, Any]:
-    """Return the schemas of a tool's arguments, or nothing if it is not known."""
-    for tool in tools:
-        function = function_of(tool)
-        if function["name"] == name:
-            properties = (function.get("parameters") or {}).get("properties")
-            return properties if isinstance(properties, Mapping) else {}
-    return {}
-
-
-def _quote_raw_values(text: str, properties: Mapping[str, Any]) -> str:
-    """Quote raw text where the schema wants a string.
-
-    Such a value reaches to the next known key or the last brace. Without a schema this
-    would be guessing: raw text can hold anything.
-    """
-    known = "|".join(map(re.escape, properties))
-    next_key = re.compile(rf",\s*(?:{known})\s*:")
-    for key, schema in properties.items():
-        start = _raw_value_start(text, key) if _accepts_string(schema) else None
-        if start is not None:
-            following = next_key.search(text, start)
-            end = following.start() if following else _last_brace(text, start)
-            text = f"{text[:start]}{QUOTE}{text[start:end]}{QUOTE}{text[end:]}"
-    return text
-
-
-def _raw_value_start(text: str, key: str) -> int | None:
-    """Return where the raw value of a key begins, if it has one."""
-    pattern = re.compile(
-        rf"{QUOTED}|{STRING.pattern}|[{{,]\s*{re.escape(key)}\s*:\s*()", re.DOTALL
-    )
-    starts = (match.start(1) for match in pattern.finditer(text))
-    found = (at for at in starts if at >= 0 and not STRUCTURED.match(text, at))
-    return next(found, None)
-
-
-def _last_brace(text: str, start: int) -> int:
-    """Return the position of the closing brace of the arguments, or of the end."""
-    end = len(text.rstrip())
-    return end - 1 if end > start and text[end - 1] == "}" else end
-
-
-def _accepts_string(schema: Any) -> bool:
-    if not isinstance(schema, Mapping):
-        return False
-    kinds = schema.get("type")
-    kinds = kinds if isinstance(kinds, list) else [kinds]
-    if "string" in [str(kind).lower() for kind in kinds]:
-        return True
-    return any(map(_accepts_string, schema.get("anyOf") or ()))
+    raise AssertionError("more text was asked for after the end")

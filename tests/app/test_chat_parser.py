@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.chat.gemma4 import render
+from pyodide_app.chat.gemma4_markers import MARKERS
 from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.chat.gemma4_tool_call import MAX_DEPTH, parse_tool_call
 
@@ -31,8 +33,85 @@ REPLIES = {  # what the model writes: thinking, content, calls
     "<|tool_call>call:f{}<tool_call|><|tool_response>\n": ("", "", [("f", {})]),
     "<|tool_call>call:f{}<tool_call|> <tool_cat": ("", "<tool_cat", [("f", {})]),
     "<|tool_call>call:f{}<tool_call|> <tool_c": ("", "<tool_c", [("f", {})]),
-    "a <|tool_call>nonsense<tool_call|> b": ("", "anonsenseb", []),
-    "a <channel|> b": ("", "a <channel|> b", []),
+    "a <|tool_call>nonsense<tool_call|> b": ("", "a nonsense b", []),
+    "a <channel|> b": ("", "a b", []),
+    "a<channel|>b": ("", "ab", []),
+    "Four.\n<channel|>": ("", "Four.", []),
+    "thought\n<channel|>Four.": ("", "Four.", []),
+    "thought\nplan\n<channel|>\nFour.": ("plan", "Four.", []),
+    "thought\nis a word": ("", "thought\nis a word", []),
+    "thoughts": ("", "thoughts", []),
+    'say <|"|>hi<|"|> <tool_response|>': ("", 'say "hi"', []),
+    '<|channel>thought\na <|"|>b<|"|><|channel>thought\nc<channel|>d': (
+        'a "b"c',
+        "d",
+        [],
+    ),
+    # What stood around a marker does not become one.
+    "a <|chan<channel|>nel> b": ("", "a <|chan nel> b", []),
+    '<|<|"|>|>': ("", '<| "|>', []),
+    "<|chan<|tool_call>call:f{}<tool_call|>nel>": ("", "<|chan nel>", [("f", {})]),
+    # A call ends a thought; only the end of the thought makes what follows part of it.
+    "<|channel>thought\na <|tool_call>call:f{}<tool_call|><|tool_response>": (
+        "a",
+        "",
+        [("f", {})],
+    ),
+    "<|channel>thought\na<|tool_call>call:f{}<tool_call|> b": ("a", "b", [("f", {})]),
+    "<|channel>thought\na<|tool_call>call:f{}<tool_call|> b<channel|>c": (
+        "ab",
+        "c",
+        [("f", {})],
+    ),
+    "<|channel>thought\nuse <|tool_call> here<channel|>c": ("use here", "c", []),
+    # Several calls in one envelope, envelopes without an end, and no call at all.
+    "<|tool_call>call:f{x:1}call:g{}<tool_call|>": (
+        "",
+        "",
+        [("f", {"x": 1}), ("g", {})],
+    ),
+    "<|tool_call>call:f{x:1},\ncall:g{}<tool_call|>": (
+        "",
+        "",
+        [("f", {"x": 1}), ("g", {})],
+    ),
+    "<|tool_call>call:f{x:1}<|tool_call>call:g{}": (
+        "",
+        "",
+        [("f", {"x": 1}), ("g", {})],
+    ),
+    "<|tool_call>call:f{x:1}}<tool_call|>ok": ("", "ok", [("f", {"x": 1})]),
+    "<|tool_call>[call:f{x:1}]<tool_call|>ok": ("", "ok", [("f", {"x": 1})]),
+    "<|tool_call>:f{x:1}<tool_call|>": ("", "", [("f", {"x": 1})]),
+    '<|tool_call>{"name":"f","arguments":{"x":1}}<tool_call|>': (
+        "",
+        "",
+        [("f", {"x": 1})],
+    ),
+    "<|tool_call>call:f{x:1} and more<tool_call|>.": (
+        "",
+        "and more.",
+        [("f", {"x": 1})],
+    ),
+    "<|tool_call>call:f:\nBEGIN\n<|channel>thought\n<channel|>ls\nEND\n<tool_call|>": (
+        "",
+        "call:f:\nBEGIN\nls\nEND",
+        [],
+    ),
+    # Markers within strings are text; a string that is never closed ends at the first.
+    '<|tool_call>call:f{s:<|"|>see <tool_call|> tag<|"|>}<tool_call|>!': (
+        "",
+        "!",
+        [("f", {"s": "see <tool_call|> tag"})],
+    ),
+    '<|tool_call>call:f{s:<|"|>open}<tool_call|>Bye.': (
+        "",
+        "Bye.",
+        [("f", {"s": "open"})],
+    ),
+    '<|tool_call>call:f{s:<|"|>x<|"|>}\nDone.': ("", "Done.", [("f", {"s": "x"})]),
+    # Only a tool that is known is called without a marker.
+    "call:f{x:1}": ("", "call:f{x:1}", []),
     "": ("", "", []),
 }
 
@@ -55,9 +134,47 @@ CALLS = {
 REPAIRED = {
     'call:f{s:<|"|>unclosed}': ("f", {"s": "unclosed"}),
     'call:f{s:<|"|>unclosed': ("f", {"s": "unclosed"}),
-    'call:f{l:[1,<|"|>a]}': None,  # which bracket belongs to the text cannot be known
+    'call:f{l:[1,<|"|>a]}': ("f", {"l": [1, "a"]}),
+    'call:f{x:<|"|>a<|"|>': ("f", {"x": "a"}),
+    "call:f{x:[1,2": ("f", {"x": [1, 2]}),
+    "call:f{a:1,}": ("f", {"a": 1}),
+    "call:f{a:1}}": ("f", {"a": 1}),
+    'call:f{l:[<|"|>a<|"|>}': ("f", {"l": ["a"]}),
     "call:f{s:'x'}": ("f", {"s": "x"}),
-    "call:f{s:'x'<|\"|>,t: 'it\\'s'": ("f", {"s": "x", "t": "it\\'s"}),
+    "call:f{s:'x'<|\"|>,t: 'it\\'s'": ("f", {"s": "x", "t": "it's"}),
+    "call:f{l:['a', 'b'],o:{'k': 'v'}}": ("f", {"l": ["a", "b"], "o": {"k": "v"}}),
+    "call:f{a:True,b:None,c:False}": ("f", {"a": True, "b": None, "c": False}),
+    'call:f{"a": {"b": [1e3, -2.5E-1, "\\u00e9 \\ud83d\\ude42 \\ud800"]}}': (
+        "f",
+        {"a": {"b": [1000.0, -0.25, "é \U0001f642 \ufffd"]}},
+    ),
+    r"call:f{p:':\s*\w+'<|'|>}".replace("<|'|>", '<|"|>'): ("f", {"p": r":\s*\w+"}),
+    r"""call:f{s:'a\\b\tc\x41\u00e9'}""": ("f", {"s": "a\\b\tcAé"}),
+    r"""call:f{s:"say "hi", you",t:'it's'}""": (
+        "f",
+        {"s": 'say "hi", you', "t": "it's"},
+    ),
+    'call:f{s:"a<|"|>,n:1}': ("f", {"s": "a", "n": 1}),
+    'call:f{s:<|"|>f(<|"|>a<|"|>, <|"|>b<|"|>)<|"|>}': ("f", {"s": 'f("a", "b")'}),
+    'call:f{s:<|"|>x = {<|"|>a<|"|>: {<|"|>b<|"|>}}<|"|>,l:[<|"|>c<|"|>]}': (
+        "f",
+        {"s": 'x = {"a": {"b"}}', "l": ["c"]},
+    ),
+    'call:f{s:<|"|><|"|>,t:<|"|><|"|><|"|>d<|"|><|"|><|"|>}': (
+        "f",
+        {"s": "", "t": '""d""'},
+    ),
+    # What has no quotes, and no schema: up to what looks like the next key.
+    "call:f{path:notes.md}": ("f", {"path": "notes.md"}),
+    "call:f{path:-v,n:1}": ("f", {"path": "-v", "n": 1}),
+    "call:f{cmd:echo ${HOME} {a,b}, see http://x/y, https://z?a=1:2,n:7}": (
+        "f",
+        {"cmd": "echo ${HOME} {a,b}, see http://x/y, https://z?a=1:2", "n": 7},
+    ),
+    r"call:f{path:C:\work\me\a b.txt}": ("f", {"path": r"C:\work\me\a b.txt"}),
+    "call:f{l:[a, b c, 7zip, true]}": ("f", {"l": ["a", "b c", "7zip", True]}),
+    "call:f{a:01,b:NaN,c:1e999}": ("f", {"a": "01", "b": "NaN", "c": "1e999"}),
+    "call:f{a:" + "9" * 5000 + "}": ("f", {"a": "9" * 5000}),
     "call:f{s:<|\"|>a:'b'<|\"|>,t:'c'}": ("f", {"s": "a:'b'", "t": "c"}),
 }
 BROKEN = [
@@ -68,17 +185,8 @@ BROKEN = [
     "call:f{",
     "call:f{a}",
     "call:f{a:}",
-    "call:f{a:1,}",
-    "call:f{a:1}}",
-    "call:f{a:1} and more",
-    "call:f{a:01}",
-    "call:f{a:NaN}",
-    "call:f{a:1e999}",
-    "call:f{a:" + "9" * 5000 + "}",
-    'call:f{a:"\\x"}',
-    "call:f{a:True}",
-    "call:f{a:Paris}",
-    'call:f{x:<|"|>a<|"|>',  # nothing else was repaired, so no brace is added
+    "call:f{a:1,",
+    "call:f{:1}",
     "call:f{a:" + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1) + "}",
     "call:f{a:" + "{a:" * 100_000,
 ]
@@ -87,6 +195,8 @@ SCHEMA = {
     "day": {"type": ["STRING", "null"]},
     "note": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
     "n": {"type": "integer"},
+    "o": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "l": {"type": "array", "items": {"type": "string"}},
 }
 TOOLS = [
     {"function": {"name": "other"}},
@@ -101,10 +211,17 @@ GATED = {
         "note": "x: y",
     },
     'call:f{note:<|"|>{city:<|"|>,city:Paris}': {"note": "{city:", "city": "Paris"},
-    "call:f{n:three}": None,
-    "call:f{city:7up}": None,  # begins like a number
-    "call:other{city:Paris}": None,
-    "call:unknown{city:Paris}": None,
+    "call:f{n:three}": {"n": "three"},
+    "call:f{city:7up}": {"city": "7up"},
+    "call:f{city:1.0,n:1.0}": {"city": "1.0", "n": 1.0},
+    "call:f{city:true,day:null,note:7}": {"city": "true", "day": None, "note": 7},
+    "call:f{city:[a-z]+{2},n:3}": {"city": "[a-z]+{2}", "n": 3},
+    "call:f{city:a, b: c, https: d,n:3}": {"city": "a, b: c, https: d", "n": 3},
+    r"call:f{city:C:\a, D:\b,day:x}": {"city": r"C:\a, D:\b", "day": "x"},
+    "call:f{o:{city:1.0,n:1},l:[2,true]}": {
+        "o": {"city": "1.0", "n": 1},
+        "l": ["2", "true"],
+    },
 }
 
 PIECES = st.sampled_from(
@@ -121,7 +238,9 @@ PIECES = st.sampled_from(
             "<",
             "|>",
         ),
-        *("<|tool", "<|channel", "thou", "<chan", "{"),
+        *("<|tool", "<|channel", "thou", "<chan", "{", "}", "nel>", '<|"|>', "'", '"'),
+        *("call:f{s:", "[", "]", ",", "n:", ":", "\\", "True", "call:", "ll>", "|"),
+        '<|tool_call>call:f{s:<|"|>',
     ]
 )
 OUTPUTS = st.lists(PIECES, max_size=15).map("".join)
@@ -151,14 +270,50 @@ def test_reply_in_the_pieces_of_the_worked_example():
     assert parse(chunks) == ("plan A", "Hello", [("f", {})])
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(OUTPUTS, st.data(), st.booleans(), st.booleans())
 def test_result_does_not_depend_on_the_cuts(text, data, think, in_thought):
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=8))
     ends = [0, *sorted(cuts), len(text)]
     chunks = [text[a:b] for a, b in pairwise(ends)]
-    whole = parse([text], think, in_thought=in_thought)
-    assert parse(chunks, think, in_thought=in_thought) == whole
+    options = {"in_thought": in_thought, "tools": TOOLS}
+    whole = parse([text], think, **options)
+    assert parse(chunks, think, **options) == whole
+    assert parse(text, think, **options) == whole
+    shown = "".join(whole[:2])
+    assert not any(marker in shown for marker in MARKERS)
+
+
+LONG = 200_000
+HOSTILE = {  # what is repeated, after what
+    "<|tool_call>": "",
+    "<|tool_call>call:f{": "",
+    '<|tool_call>call:f{s:<|"|>': "",
+    "<tool_call|>": '<|tool_call>call:f{s:<|"|>',
+    '<|tool_call>call:f{s:<|"|>a<tool_call|>': "",
+    '<|"|>': "<|tool_call>call:f{s:",
+    "{": "<|tool_call>call:f{s:a",
+    "[": "<|tool_call>call:f{s:",
+    "{a:": "<|tool_call>call:f{s:",
+    ", b": "<|tool_call>call:f{s:a",
+    '"': '<|tool_call>call:f{s:"',
+    "<channel|>": "",
+    "<|channel>": "",
+    "\ncall:f{": "",
+}
+
+
+@pytest.mark.parametrize(("text", "before"), HOSTILE.items())
+def test_hostile_reply_takes_time_in_proportion_to_its_length(text, before):
+    def seconds(length):
+        reply = before + text * (length // len(text))
+        start = time.process_time()
+        parse([reply], tools=TOOLS)
+        return time.process_time() - start
+
+    seconds(LONG // 8)
+    # What grows with the square takes 64 times as long.
+    assert seconds(LONG) < 32 * max(seconds(LONG // 8), 0.01)
 
 
 @given(OUTPUTS)
@@ -199,13 +354,32 @@ def test_broken_call_is_refused_and_its_text_kept(text):
 
 
 @pytest.mark.parametrize(("text", "arguments"), GATED.items())
-def test_raw_text_is_quoted_where_the_schema_wants_a_string(text, arguments):
-    expected = None if arguments is None else ToolCall("f", arguments)
-    assert parse_tool_call(text, TOOLS) == expected
-    assert parse_tool_call(text) is None
-    if arguments is not None:
-        reply = f"<|tool_call>{text}<tool_call|>"
-        assert parse([reply], tools=TOOLS) == ("", "", [("f", arguments)])
+def test_schema_tells_text_from_values(text, arguments):
+    assert spelled(parse_tool_call(text, TOOLS).arguments) == spelled(arguments)
+    reply = f"<|tool_call>{text}<tool_call|>"
+    for chunks in ([reply], reply):
+        assert parse(chunks, tools=TOOLS) == ("", "", [("f", arguments)])
+
+
+CALLED = [("f", {"city": "a", "n": 1})]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    {
+        "<|channel>thought\nx\n<channel|>call:f{city:a,n:1}": ("x", "", CALLED),
+        "call:f{city:a,n:1}<tool_call|>": ("", "", CALLED),
+        "Well.\ncall:f{city:a,n:1}\nok": ("", "Well.ok", CALLED),
+        "<|tool_call>f{city:a,n:1}<tool_call|>": ("", "", CALLED),
+        "Use call:f{city:a,n:1}": ("", "Use call:f{city:a,n:1}", []),
+        "call:unknown{city:a}": ("", "call:unknown{city:a}", []),
+        "call:f{broken}": ("", "call:f{broken}", []),
+        "call:f": ("", "call:f", []),
+    }.items(),
+)
+def test_known_tool_is_called_without_a_marker(text, expected):
+    assert parse([text], tools=TOOLS) == expected
+    assert parse(text, tools=TOOLS) == expected
 
 
 TEXT = st.text().map(lambda text: text.replace('<|"|>', ""))
