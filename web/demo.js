@@ -122,9 +122,12 @@ export function createDemo(on) {
   return { offer, show, showAbout };
 }
 
-/** Join the lines of paragraphs and list items, which replies would break. */
+/**
+ * Join the lines of paragraphs and list items, which replies would break, and lift the
+ * headings, of which the first was taken away.
+ */
 function unwrap(markdown) {
-  const parts = markdown.split(/(^```[^]*?^```)/m);
+  const parts = markdown.replace(/^#(?=#+ )/gm, '').split(/(^```[^]*?^```)/m);
   const join = (text) => text.replace(/([^\n])\n(?![\n|#>]|\s*- |\s*\d+\. )[ \t]*/g, '$1 ');
   return parts.map((part, i) => (i % 2 ? part : join(part))).join('');
 }

@@ -1,30 +1,26 @@
 /**
- * Markdown of untrusted text to safe DOM, block by block, so that a streaming reply
- * re-renders only the block that grows.
+ * Markdown of untrusted text to safe DOM. Of a reply that grows, only what is new is made
+ * anew: a row of its table, an item of its list, a line of its code.
  */
 
+import { createBlocks } from './blocks.js';
+import { createGrammar } from './grammar.js';
 import { Marked } from './vendor/marked.esm.js';
 import DOMPurify from './vendor/purify.es.mjs';
 
+/** @typedef {import('./blocks.js').Block} Block */
+
 const TAGS = [
-  'a', 'blockquote', 'br', 'code', 'del', 'em', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'hr',
-  'input', 'li', 'ol', 'p', 'pre', 'strong', 'table', 'tbody', 'td', 'th', 'thead', 'tr',
-  'ul',
+  'a', 'blockquote', 'br', 'code', 'del', 'em', 'h3', 'h4', 'h5', 'h6', 'hr', 'input', 'li',
+  'ol', 'p', 'pre', 'span', 'strong', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'ul',
 ];
 const ATTRIBUTES = ['align', 'checked', 'class', 'disabled', 'href', 'start', 'title', 'type'];
 const LINKS = /^(?:https?|mailto):/i;
+/** What holds the parts of a block of which more may come. */
+const HOLDERS = { list: 'ul, ol', table: 'tbody', blockquote: 'blockquote', code: 'code' };
+const MAX_LABEL = 80; // characters
 
-const marked = new Marked({
-  gfm: true,
-  breaks: true,
-  renderer: {
-    // A reply's own HTML is shown as text, and its images as links: the page fetches
-    // nothing that a model names.
-    html: ({ text }) => escape(text),
-    image: ({ href, text }) => `<a href="${escape(href)}">${escape(text || href)}</a>`,
-  },
-});
-
+const grammar = createGrammar(Marked);
 const purify = DOMPurify(window);
 purify.addHook('afterSanitizeAttributes', (node) => {
   if (node.tagName === 'A') sealLink(node);
@@ -32,29 +28,90 @@ purify.addHook('afterSanitizeAttributes', (node) => {
 });
 
 /**
- * Render Markdown into an element, keeping the blocks that have not changed.
+ * @typedef {object} Shown a block on the page
+ * @property {Block} block
+ * @property {HTMLElement} root what it stands in, with those that go on with it
+ * @property {Node[]} parts its own in there, where there may be others'
+ */
+
+/** @type {WeakMap<HTMLElement, {blocks: ReturnType<typeof createBlocks>, shown: Shown[]}>} */
+const rendered = new WeakMap();
+
+/**
+ * Render Markdown into an element, keeping what has not changed.
  *
  * @param {HTMLElement} root the element; it belongs to this function alone
  * @param {string} text the whole text so far
  */
 export function renderMarkdown(root, text) {
-  const tokens = marked.lexer(text).filter((token) => token.type !== 'space');
-  tokens.forEach((token, i) => {
-    const old = root.children[i];
-    if (old?.source === token.raw) return;
-    const block = renderBlock(token);
-    if (old) old.replaceWith(block);
-    else root.append(block);
+  if (!rendered.has(root)) rendered.set(root, { blocks: createBlocks(grammar), shown: [] });
+  const { blocks, shown } = rendered.get(root);
+  const wanted = blocks.update(text);
+  let isNew = false;
+  wanted.forEach((block, i) => {
+    if (shown[i]?.block === block) return;
+    if (shown[i] && canReplace(shown, i, block)) return replace(shown, i, block);
+    truncate(shown, i);
+    shown.push(append(root, block, shown.at(-1)));
+    isNew ||= !block.joins;
   });
-  while (root.children.length > tokens.length) root.lastElementChild.remove();
+  truncate(shown, wanted.length);
+  if (isNew) nameRegions();
 }
 
-function renderBlock(token) {
+/** Remove a block and those after it. */
+function truncate(shown, from) {
+  for (const { block, root, parts } of shown.splice(from)) {
+    if (block.joins) parts.forEach((part) => part.remove());
+    else root.remove();
+  }
+}
+
+/** Say whether a block may take the place of the one there and leave those after it. */
+function canReplace(shown, i, block) {
+  const { block: old } = shown[i];
+  return shown.length > i + 1 && old.joins === block.joins && old.token.type === block.token.type;
+}
+
+function replace(shown, i, block) {
+  const { root, parts } = shown[i];
+  const made = renderBlock(block);
+  const fresh = partsOf(made, block);
+  if (block.joins) {
+    parts[0].before(...fresh);
+    parts.forEach((part) => part.remove());
+    shown[i] = { block, root, parts: fresh };
+    return;
+  }
+  // What goes on with it moves over.
+  for (let next = i + 1; shown[next]?.block.joins; next += 1) {
+    holder(made, block).append(...shown[next].parts);
+    shown[next].root = made;
+  }
+  root.replaceWith(made);
+  shown[i] = { block, root: made, parts: fresh };
+}
+
+/** @returns {Shown} */
+function append(root, block, before) {
+  const made = renderBlock(block);
+  const parts = partsOf(made, block);
+  if (block.joins) holder(before.root, block).append(...parts);
+  else root.append(made);
+  return { block, root: block.joins ? before.root : made, parts };
+}
+
+const holder = (root, { token }) => root.querySelector(HOLDERS[token.type]);
+
+function partsOf(root, block) {
+  return block.token.type in HOLDERS ? [...holder(root, block)?.childNodes ?? []] : [];
+}
+
+/** @param {Block} block */
+function renderBlock({ token }) {
   const block = document.createElement('div');
   block.className = 'block';
-  block.source = token.raw;
-  const html = marked.parser([token]);
-  block.append(purify.sanitize(html, {
+  block.append(purify.sanitize(grammar.html([token]), {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ATTRIBUTES,
     ALLOW_DATA_ATTR: false,
@@ -75,9 +132,7 @@ function frameCode(pre) {
   const language = document.createElement('span');
   language.textContent = /language-([\w+#.-]+)/.exec(pre.firstElementChild?.className)?.[1] ?? 'text';
   head.append(language, copyButton('Copy code', () => pre.textContent));
-  pre.tabIndex = 0;
-  pre.setAttribute('role', 'region');
-  pre.setAttribute('aria-label', `Code, ${language.textContent}`);
+  makeRegion(pre, `Code, ${language.textContent}`);
   pre.replaceWith(frame);
   frame.append(head, pre);
 }
@@ -86,11 +141,28 @@ function frameCode(pre) {
 function frameTable(table) {
   const frame = document.createElement('div');
   frame.className = 'table';
-  frame.tabIndex = 0;
-  frame.setAttribute('role', 'region');
-  frame.setAttribute('aria-label', 'Table');
+  const header = [...table.querySelectorAll('th')].map((cell) => cell.textContent.trim());
+  const names = header.filter(Boolean).join(', ');
+  makeRegion(frame, names ? `Table: ${names}` : 'Table');
   table.replaceWith(frame);
   frame.append(table);
+}
+
+function makeRegion(node, label) {
+  node.tabIndex = 0;
+  node.setAttribute('role', 'region');
+  node.label = label.length > MAX_LABEL ? `${label.slice(0, MAX_LABEL)}…` : label;
+  node.setAttribute('aria-label', node.label);
+}
+
+/** Number the regions that would have the same name. */
+function nameRegions() {
+  const seen = new Map();
+  for (const node of document.querySelectorAll('.prose [role="region"]')) {
+    const n = (seen.get(node.label) ?? 0) + 1;
+    seen.set(node.label, n);
+    node.setAttribute('aria-label', n > 1 ? `${node.label}, ${n}` : node.label);
+  }
 }
 
 /** Make a button that copies what `text` returns and says so for a moment. */
@@ -118,9 +190,4 @@ function sealCheckbox(input) {
   if (input.getAttribute('type') !== 'checkbox') return input.remove();
   input.setAttribute('disabled', '');
   input.setAttribute('aria-label', input.hasAttribute('checked') ? 'Done' : 'Not done');
-}
-
-function escape(text) {
-  const entities = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  return text.replace(/[&<>"']/g, (character) => entities[character]);
 }

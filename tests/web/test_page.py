@@ -19,6 +19,7 @@ from tests.web.conftest import (
     use_fake_worker,
     use_model,
 )
+from tests.web.test_markdown import NASTY, made_up
 
 NO_WEBGPU = """
 Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
@@ -458,10 +459,56 @@ def test_markdown_is_rendered(ready):
     expect(link).to_have_attribute("rel", re.compile("noopener"))
 
 
+GROW = """async (texts) => {
+  const { renderMarkdown } = await import('./markdown.js');
+  const wrong = [];
+  const plain = ({ innerHTML }) =>
+    innerHTML.replace(/>\\s+</g, '><').replace(/, \\d+"/g, '"');
+  for (const text of texts) {
+    const grown = document.createElement('div');
+    for (let end = 1; end <= text.length; end += 1) {
+      renderMarkdown(grown, text.slice(0, end));
+      if (end % 3 && end < text.length) continue;
+      const whole = document.createElement('div');
+      renderMarkdown(whole, text.slice(0, end));
+      if (plain(grown) !== plain(whole)) wrong.push([plain(grown), plain(whole)]);
+    }
+  }
+  return wrong;
+}"""
+
+
+def test_reply_that_grows_looks_as_if_it_came_at_once(ui):
+    assert ui.evaluate(GROW, [*NASTY, *made_up(40)]) == []
+
+
+def test_growing_table_keeps_its_rows_and_tells_its_name(ui):
+    names = ui.evaluate(
+        """async () => {
+          const { renderMarkdown } = await import('./markdown.js');
+          const root = document.createElement('div');
+          root.className = 'prose';
+          document.body.append(root);
+          const table = '| a | b |\\n|---|---|\\n' + '| x | y |\\n'.repeat(9);
+          renderMarkdown(root, table);
+          const [row] = root.querySelectorAll('tbody tr');
+          renderMarkdown(root, `${table}| z | y |\\n\\n${table}`);
+          const rows = root.querySelectorAll('tbody')[0].rows;
+          const regions = [...root.querySelectorAll('[role=region]')];
+          const names = regions.map((region) => region.ariaLabel);
+          root.remove();
+          return [row === rows[0], rows.length, ...names];
+        }"""
+    )
+    assert names == [True, 10, "Table: a, b", "Table: a, b, 2"]
+
+
 def test_hostile_markdown_is_only_text(ready: Page, watch: Watch):
     say(ready, "hostile")
     reply = ready.locator(".reply .prose").last
     expect(reply).to_contain_text("<script>")
+    expect(reply).to_contain_text("click (javascript:window.pwned=1)")
+    assert reply.locator("a:not([href])").count() == 0
     assert reply.locator("img, script, iframe, style, [style], [onerror]").count() == 0
     hrefs = reply.locator("a[href]").evaluate_all("all => all.map((a) => a.href)")
     assert all(href.startswith("https://evil.example/") for href in hrefs)
