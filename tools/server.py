@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from tools.connections import BoundedHandler, BoundedServer
 from tools.ranges import byte_range, is_one_range
 
 if TYPE_CHECKING:
@@ -85,10 +86,8 @@ def no_more() -> None:
     """Leave the folder as it is."""
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(BoundedServer):
     """A server of one folder, and of a store of models, on loopback."""
-
-    daemon_threads = True
 
     def __init__(
         self,
@@ -124,7 +123,7 @@ class PageServer(ThreadingHTTPServer):
         self.server_name, self.server_port = HOST, self.server_address[1]
 
 
-class PageHandler(BaseHTTPRequestHandler):
+class PageHandler(BoundedHandler):
     """Answer GET and HEAD for files of the folder and blobs of the store.
 
     Any of them is sent whole, or one range of it.
@@ -136,18 +135,19 @@ class PageHandler(BaseHTTPRequestHandler):
     server: PageServer
     tag = ""  # the entity tag of the file in hand
     cache = "no-cache"
+    is_begun = False  # the answer: a fault can no longer become a status
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802, as http.server calls it
         """Send a file, or the range asked for."""
         self.answer(with_body=True)
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self) -> None:  # noqa: N802
         """Send a file's headers."""
         self.answer(with_body=False)
 
     def answer(self, *, with_body: bool) -> None:
         """Answer one request; faults become a status without a body."""
-        self.tag, self.cache = "", "no-cache"
+        self.tag, self.cache, self.is_begun = "", "no-cache", False
         if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
             self.close_connection = True  # nobody reads the body that would follow
         if not self.comes_from_page():
@@ -159,8 +159,18 @@ class PageHandler(BaseHTTPRequestHandler):
             if path is None:
                 return self.refuse(HTTPStatus.NOT_FOUND)
             self.send_path(path, TYPES[path.suffix], with_body)
-        except ConnectionError:  # the page has gone, or wants no more
+        except (ConnectionError, TimeoutError):  # the page wants no more
             self.close_connection = True
+        except OSError as error:  # of the disk
+            self.fail(error)
+
+    def fail(self, error: OSError) -> None:
+        """Say that something cannot be read: by a status, or a cut where it is late."""
+        print(f"{self.path!a}: {error.strerror or error}", file=sys.stderr)
+        self.close_connection = True
+        if not self.is_begun:
+            self.tag = ""
+            self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def answer_store(self, with_body: bool) -> None:
         """Send the list of models or a blob; every other path is unknown."""
@@ -193,7 +203,10 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def find_file(self) -> Path | None:
         """Return the file asked for; None if it is not there or not in the folder."""
-        name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+        try:
+            name = unquote(urlsplit(self.path).path).lstrip("/") or "index.html"
+        except ValueError:  # such as http://[
+            return None
         if name == "index.html":
             self.server.refresh()
         try:
@@ -262,6 +275,7 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Add the headers that every answer carries."""
+        self.is_begun = True
         for name, value in {**HEADERS, **self.exceptions()}.items():
             self.send_header(name, value)
         self.send_header("Cache-Control", self.cache)
