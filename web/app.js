@@ -100,6 +100,7 @@ const recovery = createRecovery({
   verify,
   reload: reloadAndGoOn,
   newChat: conversation.startAnew,
+  toList,
   on: { change: refresh, told: scroller.toEnd },
 });
 
@@ -202,6 +203,17 @@ function chooseAnother() {
   refresh();
   scroller.toEnd();
   find('file').focus();
+}
+
+/** @param {Source} source one of a list */
+function toList({ listed, name }) {
+  choosing = true;
+  refresh();
+  const list = find(listed);
+  list.closest('details').open = true;
+  const items = [...list.children];
+  const item = items.find((each) => each.querySelector('.model-title').textContent === name);
+  (item ?? list).querySelector('button:enabled:not([hidden])')?.focus();
 }
 
 function wire() {

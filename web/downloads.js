@@ -202,7 +202,7 @@ export function createDownloads(on) {
       await touch(entry.id).catch(() => {}); // the disk is full
       if (shown === entry) shown = runningDownload();
       showStrip();
-      on.model({ ...fileSource(files), stored: entry.id });
+      on.model({ ...fileSource(files), stored: entry.id, listed: 'downloads-list' });
     } catch (error) {
       fail(entry, error);
     }

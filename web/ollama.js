@@ -72,9 +72,9 @@ export function createOllama(on) {
   }
 
   function checkButton(line, source) {
-    const check = button('Check', 'link', () => on.check(source));
+    const check = button('Check ', 'link', () => on.check(source));
     check.title = `Compute the SHA-256 of ${line.name} and compare it`;
-    check.setAttribute('aria-label', 'Check the file');
+    check.append(element('span', 'visually-hidden', `${line.name} `), 'for damage');
     return check;
   }
 
@@ -160,6 +160,7 @@ function common(line, names) {
     large,
     notes,
     checkable: true,
+    listed: 'ollama-models',
     pull: name,
   };
 }

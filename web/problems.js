@@ -8,19 +8,19 @@ import { focusPrompt } from './view.js';
 
 /** What a person can do after each error; the first action is the main one. */
 const ACTIONS = {
-  FileFormatError: ['choose', 'check'],
-  UnsupportedFormatError: ['choose', 'check'],
-  UnsupportedArchitectureError: ['choose'],
-  ShapeError: ['choose', 'check'],
-  NumberError: ['check', 'choose', 'settings'],
-  SourceError: ['choose', 'reload'],
+  FileFormatError: ['list', 'choose', 'check'],
+  UnsupportedFormatError: ['list', 'choose', 'check'],
+  UnsupportedArchitectureError: ['list', 'choose'],
+  ShapeError: ['list', 'choose', 'check'],
+  NumberError: ['check', 'list', 'choose', 'settings'],
+  SourceError: ['list', 'choose', 'reload'],
   DownloadError: ['retry'],
   IntegrityError: ['again'],
-  StorageError: ['retry', 'choose'],
+  StorageError: ['retry', 'list', 'choose'],
   RequestError: ['retry', 'settings', 'reload'],
   ContextFullError: ['newChat', 'settings'],
   DeviceMissingError: ['reload'],
-  DeviceLimitError: ['shorter', 'choose', 'settings'],
+  DeviceLimitError: ['shorter', 'list', 'choose', 'settings'],
   DeviceMemoryError: ['shorter', 'reload', 'settings'],
   DeviceLostError: ['reload'],
   DeviceError: ['reload'],
@@ -35,6 +35,7 @@ const FATAL = new Set([
 
 const LABELS = {
   choose: 'Choose another file',
+  list: 'Back to the list',
   reload: 'Reload model',
   retry: 'Try again',
   again: 'Download again',
@@ -44,6 +45,8 @@ const LABELS = {
   dismiss: 'Dismiss',
   restore: 'Back to the model before',
 };
+/** Errors after which a setting helps only where a shorter context is known to fit. */
+const TOO_LARGE = new Set(['DeviceLimitError', 'DeviceMemoryError']);
 /** What a person may come back from with nothing done: the card stands until then. */
 const STAYS = new Set(['choose', 'settings']);
 
@@ -71,7 +74,7 @@ export function errorCard(error, actions) {
   if (error.remedy) card.append(element('p', 'remedy', error.remedy));
   const row = element('div', 'card-actions');
   const names = [...ACTIONS[error.type] ?? ['reload'], 'restore', 'dismiss']
-    .filter((name) => actions[name]);
+    .filter((name) => actions[name] && (name !== 'settings' || canShorten(error)));
   names.forEach((name, i) => {
     const isMain = i === 0 && name !== 'dismiss';
     row.append(button(label(name, error), isMain ? 'primary small' : 'secondary small', () => {
@@ -83,6 +86,8 @@ export function errorCard(error, actions) {
   card.append(row, element('p', 'card-type', error.type));
   return card;
 }
+
+const canShorten = ({ type, n_ctx }) => !TOO_LARGE.has(type) || n_ctx > 0;
 
 function details(error) {
   const list = element('dl', 'facts');

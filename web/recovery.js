@@ -17,11 +17,14 @@ import { errorCard, isFatal } from './problems.js';
  * @param {(source: Source) => Promise<void>} parts.verify
  * @param {(source: Source) => Promise<void>} parts.reload load it and go on
  * @param {() => void} parts.newChat
+ * @param {(source: Source) => void} parts.toList show it in the list that it came from
  * @param {object} parts.on
  * @param {() => void} parts.on.change
  * @param {() => void} parts.on.told an error is shown
  */
-export function createRecovery({ engine, model, settings, preflight, verify, reload, newChat, on }) {
+export function createRecovery(parts) {
+  const { engine, model, settings, preflight, verify, reload, newChat, toList, on } = parts;
+
   /**
    * @param {TypedError} error
    * @param {Record<string, () => void>} actions what can be done besides
@@ -50,6 +53,7 @@ export function createRecovery({ engine, model, settings, preflight, verify, rel
   function failLoad(source, error, before) {
     show(error, {
       reload: () => reload(source),
+      ...(source.listed ? { list: () => toList(source), choose: null } : {}),
       ...(source.checkable ? { check: () => verify(source) } : {}),
       ...(error.n_ctx ? { shorter: () => useContext(source, error.n_ctx) } : {}),
       ...before,

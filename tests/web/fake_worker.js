@@ -112,8 +112,8 @@ function fit({ n_ctx = 8192 }) {
   };
 }
 
-async function preflight({ id, files, options }) {
-  const name = files?.[0].name;
+async function preflight({ id, files, urls, options }) {
+  const name = files?.[0].name ?? urls?.[0].split('/').at(-1);
   loads.add(id);
   self.postMessage({ id, kind: 'progress', stage: 'measure', done: 0, total: 1, text: 'Measuring this device' });
   await pause(100);

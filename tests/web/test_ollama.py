@@ -232,7 +232,7 @@ def damage(blob: Path) -> str:
 
 def check_file(page: Page) -> Locator:
     """Check the file of the one model that can be loaded."""
-    page.get_by_role("button", name="Check the file").click()
+    page.get_by_role("button", name=f"Check {NAME} for damage").click()
     return page.get_by_role("dialog", name="Check the file")
 
 

@@ -157,10 +157,32 @@ def test_refusal_offers_the_context_that_fits(ui):
 def test_refusal_without_a_remedy_offers_another_file(ui):
     choose_large(ui, "huge.gguf")
     problem = ui.get_by_role("alert")
+    # No setting can help.
     expect(problem.get_by_role("button")).to_have_text(
-        ["Choose another file", "Open settings", "Dismiss"]
+        ["Choose another file", "Dismiss"]
     )
     assert kinds(ui) == ["preflight"]
+
+
+def test_refusal_of_a_listed_model_leads_back_to_the_list(ui):
+    models = [
+        {"name": name, "full_name": name, "problem": None, "size": 18_700_000_000}
+        | {"weights": [{"blob": blob}]}
+        for name, blob in (("gemma4:e2b", "x"), ("gemma4:31b", "huge.gguf"))
+    ]
+    store = {"root": "/models", "models": models}
+    ui.route("**/ollama/models.json", lambda route: route.fulfill(json=store))
+    ui.reload()
+    ui.get_by_text("Your Ollama models (2)").click()
+    for name in ("gemma4:e2b", "gemma4:31b"):
+        check = ui.get_by_role("button", name=f"Check {name} for damage", exact=True)
+        expect(check).to_be_visible()
+    ui.locator(".model", has_text="gemma4:31b").click()
+    problem = ui.get_by_role("alert")
+    expect(problem.get_by_role("button")).to_have_text(["Back to the list", "Dismiss"])
+    problem.get_by_role("button", name="Back to the list").click()
+    expect(ui.locator(".model", has_text="gemma4:31b")).to_be_focused()
+    expect(problem).to_have_count(0)
 
 
 def test_context_is_chosen_before_loading(ui):
