@@ -6,9 +6,11 @@
 
 MODEL is `e2b`, `e4b`, `12b`, `26b-a4b` or `31b`, cut to a layer of each kind; its data
 are zeros. Every distinct dispatch of the step (of a prompt of N tokens with `--prompt`)
-is replayed alone, on so many copies of its buffers that no cache holds them, and
-compared with a copy of 16-byte words in the same run: GB/s count the matrices, keys and
-values that the kernel reads. The adapter's own timestamps tell the time where it has
+is replayed alone, on so many copies of its matrices, keys and values that no cache
+holds them. All write to the same place, so that each waits for the one before, as in a
+step: the time of one is with its launch and its last thread. It is compared with a copy
+of 16-byte words in the same run: GB/s count the matrices, keys and values that the
+kernel reads. The adapter's own timestamps tell the time where it has
 them, else the wall clock. `--plot` needs matplotlib: the extra `bench` has it.
 """
 
@@ -20,15 +22,14 @@ import importlib.util
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
-from bench import arguments, cost, record
+from bench import arguments, cost, record, zeros
 from bench.tables import aligned
 from bench.timestamps import Stopwatch, open_timed
-from pyodide_app import loader
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
 from pyodide_app.graph import tuning
@@ -38,15 +39,13 @@ from pyodide_app.layout import Layout
 from pyodide_app.measure import Measured, measure
 from pyodide_app.models.gemma4_config import Config
 from pyodide_app.passes import Passes
-from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import SamplingOptions, pack_state
-from tests import realshape
 
 WORKING_SET = 256 << 20  # bytes that one round of replays touches, on a GPU
 IN_SOFTWARE = 16 << 20  # there, arithmetic takes longer than memory
+FEW_COPIES, MANY_COPIES = 64, 2048  # in software and of what reads no matrix; at most
 SHORTEST = 0.03  # seconds of one timed run
 ROUNDS = 5  # of which the fastest counts
-N_VOCAB = 32768  # rows of the cut model's embeddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +76,21 @@ async def time_model(
     n_tokens: int,
 ) -> tuple[list[Timing], Measured]:
     """Time the distinct dispatches of a pass over `n_tokens` tokens."""
-    header = realshape.plan(model, file_type, layers=2, n_vocab=N_VOCAB)
-    checked = await loader.check(
-        [realshape.HoleSource(header)],
-        device.info,
-        LoadOptions(n_ctx=n_keys + n_tokens),
-    )
+    sources = await zeros.sources(model, file_type, 2)
+    checked = await zeros.check(device, sources, n_keys + n_tokens)
     layout, config = checked.layout, checked.config
     measured = await measure(device, tuning.choose(device.info.is_software))
     plan, _ = Passes(device, layout).record((n_tokens, True)).finish()
     state = layout.step.state
     owner = cost.owners(layout)
+    caches = [buffer for c in layout.model.caches.values() for buffer in (c.k, c.v)]
+    apart = {*owner, *caches}
     counts = Counter(_identity(dispatch) for dispatch in plan.dispatches)
     timings = []
     for dispatch in {_identity(d): d for d in plan.dispatches}.values():
         n_bytes = cost.matrix_bytes(config, owner, dispatch)
         n_bytes += _kv_bytes(config, layout, dispatch, n_keys)
-        seconds = await _time(device, watch, dispatch, state, n_keys)
+        seconds = await _time(device, watch, dispatch, apart, state, n_keys)
         timings.append(
             Timing(
                 model,
@@ -138,24 +135,27 @@ async def _time(
     device: NativeDevice,
     watch: Stopwatch | None,
     dispatch: Dispatch,
+    apart: Collection[Buffer],
     state: Buffer,
     n_keys: int,
 ) -> float:
-    """Return the seconds of one dispatch among many."""
-    touched = sum(view.size for view in dispatch.views)
-    wanted = IN_SOFTWARE if device.info.is_software else WORKING_SET
-    n_copies = max(1, min(64, wanted // touched))
+    """Return the seconds of one dispatch among many that wait for each other.
+
+    Each has buffers of its own of those `apart` and of the state, which sampling
+    advances; it shares the others with all.
+    """
+    touched = sum(view.size for view in dispatch.views if view.buffer in apart)
+    n_copies = copies_of(touched, device.info.is_software)
+    shared = {v.buffer: Buffer(v.buffer.label, v.buffer.size) for v in dispatch.views}
     copies: list[Dispatch] = []
-    made: list[Buffer] = []
+    made = list(shared.values())
     for _ in range(n_copies):
-        renamed = {
-            v.buffer: Buffer(v.buffer.label, v.buffer.size) for v in dispatch.views
-        }
-        made += renamed.values()
-        copies.append(_with(dispatch, renamed))
-        if state in renamed:
-            place = pack_state(n_keys, SamplingOptions())
-            device.write(renamed[state], 0, place)
+        own = {b: Buffer(b.label, b.size) for b in shared if b in apart or b == state}
+        made += own.values()
+        copies.append(_with(dispatch, shared | own))
+        if state in own:
+            # Equal logits, as zeros give, are the worst for other ways to sample.
+            device.write(own[state], 0, pack_state(n_keys, SamplingOptions.greedy))
     try:
         prepared = await device.prepare(Plan(dispatch.label, tuple(copies)))
         if watch is not None:
@@ -164,6 +164,15 @@ async def _time(
         return await _fastest(device, prepared) / n_copies
     finally:
         device.release(made)
+
+
+def copies_of(n_bytes: int, is_software: bool) -> int:
+    """Return on how many copies of so many bytes to replay: more than a cache holds."""
+    if not n_bytes:
+        return FEW_COPIES
+    if is_software:
+        return max(1, min(FEW_COPIES, IN_SOFTWARE // n_bytes))
+    return max(1, min(MANY_COPIES, WORKING_SET // n_bytes))
 
 
 def _with(dispatch: Dispatch, renamed: Mapping[Buffer, Buffer]) -> Dispatch:
@@ -238,7 +247,8 @@ async def run(options: argparse.Namespace) -> list[Timing]:
     device, watch = open_timed(options.adapter)
     clock = "timestamp queries" if watch else "wall clock"
     print(f"{device.info.name} ({device.info.backend}), {clock}", file=sys.stderr)
-    found = []
+    device_record = await record.device_record(device)
+    found: list[Timing] = []
     models = options.models or ["e2b", "26b-a4b"]
     for model, file_type in itertools.product(models, options.type.split(",")):
         timings, measured = await time_model(
@@ -247,15 +257,15 @@ async def run(options: argparse.Namespace) -> list[Timing]:
         print(f"\n{model} {file_type}, {options.context:,} tokens before")
         print(table(timings, measured), flush=True)
         found += timings
-    record.save(
-        options.json,
-        benchmark="kernels",
-        device=await record.device_record(device),
-        clock=clock,
-        n_keys=options.context,
-        n_tokens=options.prompt,
-        timings=[asdict(timing) for timing in found],
-    )
+        record.save(
+            options.json,
+            benchmark="kernels",
+            device=device_record,
+            clock=clock,
+            n_keys=options.context,
+            n_tokens=options.prompt,
+            timings=[asdict(timing) for timing in found],
+        )
     return found
 
 

@@ -154,7 +154,10 @@ def lapidary(name: str, tree: Path, files: Mapping[str, Any], copy: float) -> Ch
     Raises: PlayerError when another tree's driver is what answers.
     """
     command = [sys.executable, "-P", SCRIPTS / "play.py"]
-    child = Child(name, command, files, {"PYTHONPATH": str(tree)}, copy)
+    # Packages may be there by this variable alone; the tree comes before them.
+    kept = os.environ.get("PYTHONPATH")
+    paths = {"PYTHONPATH": os.pathsep.join([str(tree), *([kept] if kept else [])])}
+    child = Child(name, command, files, paths, copy)
     # Nobody who reads a record wants to know in which folder it was.
     package = Path(child.about.pop("package"))
     if not package.is_relative_to(tree):

@@ -17,16 +17,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
-from bench import arguments, record
-from bench.kernels import N_VOCAB, kernel_name
+from bench import arguments, record, zeros
+from bench.kernels import kernel_name
 from bench.timestamps import Stopwatch, open_timed
-from pyodide_app import loader
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
-from pyodide_app.layout import Layout
-from pyodide_app.model_argument import open_model
-from pyodide_app.preflight import LoadOptions
-from pyodide_app.sampling import SamplingOptions, pack_state
-from tests import realshape
 
 ROUNDS = 3  # of which the fastest counts, dispatch by dispatch
 
@@ -59,22 +53,16 @@ async def profile(
     device: NativeDevice, watch: Stopwatch, model: str, options: argparse.Namespace
 ) -> Profile:
     """Run a step several times; what it needs is on the device meanwhile."""
-    if model in realshape.MODELS:
-        cut = {} if options.layers is None else {"n_vocab": N_VOCAB}
-        header = realshape.plan(model, options.type, layers=options.layers, **cut)
-        sources = [realshape.HoleSource(header)]
-    else:
-        sources = list((await open_model(model)).sources)
+    sources = await zeros.sources(model, options.type, options.layers)
     n_keys = options.context
-    wanted = LoadOptions(n_ctx=n_keys + 64)
-    layout = (await loader.check(sources, device.info, wanted)).layout
+    layout = (await zeros.check(device, sources, n_keys + 64)).layout
     plan = layout.plans[1]
     try:
         prepared = await device.prepare(plan)
         assert isinstance(prepared, NativePlan)
         rounds, walls = [], []
         for _ in range(ROUNDS + 1):
-            _begin_at(device, layout, n_keys)
+            zeros.begin_at(device, layout, n_keys)
             rounds.append(watch.times([[each] for each in prepared.commands]))
             begin = perf_counter()
             device.submit(prepared)
@@ -86,10 +74,6 @@ async def profile(
     best = [min(times) for times in zip(*rounds[1:], strict=True)]
     names = [kernel_name(dispatch) for dispatch in plan.dispatches]
     return Profile(model, n_keys, group(names, best), min(walls[1:]))
-
-
-def _begin_at(device: NativeDevice, layout: Layout, n_keys: int) -> None:
-    device.write(layout.step.state, 0, pack_state(n_keys, SamplingOptions()))
 
 
 def group(names: Sequence[str], seconds: Sequence[float]) -> tuple[Row, ...]:
@@ -125,18 +109,18 @@ async def run(options: argparse.Namespace) -> int:
     if watch is None:
         print(f"{device.info.name} has no timestamp queries", file=sys.stderr)
         return 1
+    device_record = await record.device_record(device)
     found = []
     for model in options.models or ["e2b", "26b-a4b"]:
         found.append(await profile(device, watch, model, options))
         print(f"\n{model} {options.type}, {options.context:,} tokens before")
         print(table(found[-1]), flush=True)
-    device_record = await record.device_record(device)
-    record.save(
-        options.json,
-        benchmark="profile",
-        device=device_record,
-        profiles=[asdict(each) for each in found],
-    )
+        record.save(
+            options.json,
+            benchmark="profile",
+            device=device_record,
+            profiles=[asdict(each) for each in found],
+        )
     return 0
 
 

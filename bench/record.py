@@ -8,12 +8,14 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pyodide_app.gpu.wgpu_native import NativeDevice
+from bench.gpu import carried
+from pyodide_app.gpu.device import Device
 from pyodide_app.graph import tuning
 from pyodide_app.measure import measure
 from tools.environment import ROOT
@@ -34,15 +36,18 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit, with `+` where files differ from it."""
+    """Return the commit, with `+` where files differ from it.
+
+    Where git or its repository is missing, it is the one that was carried along.
+    """
     git = ["git", "-C", str(ROOT)]
-    head = subprocess.run(
-        [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
-    )
-    if head.returncode:
-        return "unknown"
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True)
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    head, status = [*git, "rev-parse", "--short=12", "HEAD"], [*git, "status"]
+    try:
+        name = subprocess.run(head, capture_output=True, text=True, check=True)
+        changed = subprocess.run([*status, "--porcelain"], capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return carried.commit()
+    return name.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def processor() -> str:
@@ -55,20 +60,27 @@ def processor() -> str:
     return names[0].strip() if names else platform.processor()
 
 
-async def device_record(device: NativeDevice) -> dict[str, Any]:
-    """Return the adapter with its driver, and what it copies and launches."""
+async def device_record(device: Device) -> dict[str, Any]:
+    """Return what a device is and has, and what it copies and launches."""
     info = device.info
-    raw = device._adapter.info  # the driver does not need it, a record does
     found = await measure(device, tuning.choose(info.is_software))
     return {
         "device": info.name,
-        "driver": raw["description"],
+        "driver": driver(device),
         "backend": info.backend,
         "is_software": info.is_software,
-        "copy_bytes_per_second": found.copy_bytes_per_second,
-        "dispatch_seconds": found.dispatch_seconds,
-        "submit_seconds": found.submit_seconds,
+        "features": sorted(info.features),
+        "limits": asdict(info.limits),
+        "subgroup": info.subgroup,
+        **asdict(found),
     }
+
+
+def driver(device: Device) -> str:
+    """Return the driver's name; only a native device tells."""
+    # Private there: the engine does not need it, a record does.
+    adapter = getattr(device, "_adapter", None)
+    return "" if adapter is None else str(adapter.info["description"])
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +94,12 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 def save(path: Path | None, **content: Mapping[str, Any] | object) -> None:
-    """Write a record, its environment first; without a path nothing is kept."""
+    """Write a record, its environment first; without a path nothing is kept.
+
+    Whoever reads it meanwhile, or after this was ended, finds a whole one.
+    """
     if path is not None:
         record = {"environment": environment(), **content}
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        beside.replace(path)

@@ -18,6 +18,8 @@ from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Plan, View
 
 _CHUNK = 4 << 20  # bytes of one upload write
+# Bytes after which an upload waits for the device: wgpu keeps a copy of what is queued.
+_QUEUED = 128 << 20
 # Bytes: read-back buffers come in powers of two, the smaller ones are kept.
 _SMALLEST_STAGING, _LARGEST_KEPT = 256, 4096
 _USAGE = (
@@ -73,6 +75,7 @@ class NativeDevice:
         self._buffers: dict[Buffer, Any] = {}
         self._pipelines: dict[Variant, tuple[Any, Any]] = {}
         self._staging: dict[int, list[Any]] = {}  # idle ones by size
+        self._queued = 0  # bytes of uploads since the device was last waited for
         self.counters = dict.fromkeys(COUNTERS, 0)
 
     def write(self, buffer: Buffer, offset: int, data: bytes) -> None:
@@ -96,6 +99,9 @@ class NativeDevice:
             padded = bytes(data) + bytes(-len(data) % 4)
             self._device.queue.write_buffer(target, offset + start - begin, padded)
             self._count(host_calls=1, bytes_uploaded=len(data))
+            self._queued += len(data)
+            if self._queued >= _QUEUED:
+                await self.settle()
             on_bytes(len(data))
 
     async def prepare(self, plan: Plan) -> Prepared:
@@ -146,6 +152,7 @@ class NativeDevice:
         marker = Buffer("settle", 4)
         await self.read(View(marker, 0, 4))
         self.release([marker])
+        self._queued = 0
 
     def release(self, buffers: Iterable[Buffer]) -> None:
         """Free buffers."""

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
 from bench import (
     decode,
-    gpu,
     kernels,
     peers,
+    players,
     points,
     prefill,
     profile,
     prompts,
     record,
     speed,
+    sweep,
 )
+from bench.generated import GeneratedSource
+from bench.gpu import carried
 from bench.players import BROWSER, OURS, Child, PlayerError, Run
 from bench.points import Point
 from bench.prompts import Model, Prompt
-from pyodide_app.errors import RequestError
+from pyodide_app.errors import RequestError, SourceError
+from pyodide_app.graph import tuning
+from tests import realshape
 from tests.house.tree import ROOT
 
+RESULTS = ROOT / "bench" / "results"
 DEMO = ROOT / "demo" / "lapidary-demo.gguf"
 
 
@@ -132,6 +138,72 @@ def test_a_child_answers_line_by_line_and_its_last_words_are_kept():
         child.play(Prompt("", "", ()), 3)
 
 
+def test_a_child_finds_packages_by_the_path_that_we_were_given(tmp_path, monkeypatch):
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "only_there.py").write_text("")
+    (tmp_path / "pyodide_app.py").write_text("")
+    script = tmp_path / "play.py"
+    script.write_text(
+        "import json, only_there, pyodide_app\n"
+        "print(json.dumps({'ran_on': 'x', 'package': pyodide_app.__file__}))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    monkeypatch.setattr(players, "SCRIPTS", tmp_path)
+    child = players.lapidary("ours", tmp_path, {}, 0.0)
+    child.close()
+    assert child.about == {"ran_on": "x"}
+
+
+@pytest.mark.parametrize("lacking", ["program", "repository"])
+def test_a_record_needs_no_git(lacking, tmp_path, monkeypatch):
+    out = tmp_path / "found.json"
+    if lacking == "program":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.setattr(carried, "COMMIT", tmp_path / "commit")
+    record.save(out, benchmark="any")
+    assert json.loads(out.read_text())["environment"]["commit"] == "unknown"
+    carried.COMMIT.write_text("0123456789ab+\n")
+    record.save(out, benchmark="any")
+    assert json.loads(out.read_text())["environment"]["commit"] == "0123456789ab+"
+    assert [path.name for path in tmp_path.glob("found*")] == ["found.json"]
+
+
+def test_a_kernel_is_replayed_on_more_than_a_cache_holds():
+    largest_cache = 96 << 20
+    for n_bytes in (220_000, 1_769_472, 300 << 20):
+        copies = kernels.copies_of(n_bytes, is_software=False)
+        assert copies * n_bytes > largest_cache
+    assert kernels.copies_of(0, is_software=False) == kernels.FEW_COPIES
+    assert kernels.copies_of(64, is_software=True) == kernels.FEW_COPIES
+
+
+def test_a_source_makes_what_a_file_holds(tmp_path):
+    path = tmp_path / "written.gguf"
+    cut = {"layers": 1, "n_vocab": 64}
+    layout = realshape.write(path, "e2b", "Q4_K_M", fill=lambda name: True, **cut)
+    data, source = path.read_bytes(), GeneratedSource(layout)
+    assert source.size == len(data)
+    ends = [entry.offset + entry.size for entry in layout.entries]
+    begins = [entry.offset for entry in layout.entries]
+    around = [(max(0, at - 7), min(at + 1000, len(data))) for at in (*begins, *ends)]
+    # Across tensors whole, from the header on, nothing, and to the very end.
+    spans = [(0, begins[3] + 5), (begins[4] + 1, ends[6] + 40), (9, 9)]
+    for begin, end in (*around, *spans, (len(data) - 3, len(data))):
+        assert asyncio.run(source.read(begin, end)) == data[begin:end], (begin, end)
+    with pytest.raises(SourceError):
+        asyncio.run(source.read(0, len(data) + 1))
+
+
+def test_every_change_of_the_sweep_is_one_that_there_is():
+    base = tuning.choose(False)
+    for change in sweep.CHANGES:
+        made = sweep.tuned(base, change)
+        assert (made == base) == (set(change) <= {sweep.CHECKS}), change
+    assert len({str(change) for change in sweep.CHANGES}) == len(sweep.CHANGES)
+
+
 def test_prompts_have_the_wanted_length():
     model = Model("demo", (DEMO,))
     short, long = prompts.make(model, [24, 100])
@@ -190,61 +262,7 @@ def test_bandwidth_of_a_kernel():
     assert timing.gb_per_second == 2.0
 
 
-def test_the_gpu_run_has_all_parts():
-    file = Path("e2b-Q4_K_M-generated.gguf")
-    parts = [*gpu.before_models(gpu.FULL, "Q4_K_M"), *gpu.of_model(gpu.FULL, file, [])]
-    names = [part.name for part in parts]
-    assert names[:3] == ["cost", "kernels", "kernels of a prompt"]
-    assert names[-2:] == [f"decode {file.stem}", f"prefill {file.stem}"]
-    assert [n for n in names if n.startswith("profile")] == [
-        f"profile {model}" for model in gpu.FULL.models
-    ]
-    assert gpu.QUICK.golden and set(gpu.QUICK.models) <= set(gpu.FULL.models)
-
-
-def test_every_part_that_is_timed_gets_the_adapter(monkeypatch):
-    adapter, file, seen = ["--adapter", "X"], Path("m.gguf"), []
-
-    async def heard(options: argparse.Namespace) -> int:
-        seen.append(options.adapter)
-        return 0
-
-    monkeypatch.setattr(kernels, "run", heard)
-    monkeypatch.setattr(profile, "run", heard)
-    monkeypatch.setattr(speed, "run", lambda options, _: seen.append(options.adapter))
-    before = gpu.before_models(gpu.QUICK, "Q4_K_M", adapter)
-    for part in (*before, *gpu.of_model(gpu.QUICK, file, adapter)):
-        if part.name != "cost":  # it asks no device
-            _, module, *arguments = part.arguments
-            sys.modules[module].main(arguments)
-    assert seen == ["X"] * 5
-
-
-def test_a_part_that_fails_is_in_the_report(tmp_path, capfd):
-    report = gpu.Report(tmp_path / "found.json", {"quick": True})
-    report.run(gpu.Part("bad", ("-c", "import sys; sys.exit('no such thing')"), False))
-    report.run(gpu.Part("good", ("-c", "print('fine')"), False))
-    found = json.loads(report.path.read_text())
-    assert report.failed == ["bad"]
-    assert found["parts"]["bad"]["output"] == ["no such thing"]
-    assert found["parts"]["good"]["status"] == 0
-    assert {"commit", "date", "load", "wgpu"} <= set(found["environment"])
-
-
-def test_results_of_software_are_named_so():
-    def name(device: str, is_software: bool, quick: bool) -> str:
-        record = {"device": device, "is_software": is_software}
-        return gpu.default_path(record, quick).name
-
-    assert (
-        name("llvmpipe (LLVM 15)", True, True) == "software-llvmpipe-llvm-15-quick.json"
-    )
-    assert name("NVIDIA X", False, False) == "gpu-nvidia-x.json"
-
-
-@pytest.mark.parametrize(
-    "path", sorted(gpu.RESULTS.glob("*.json")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda p: p.stem)
 def test_recorded_results_say_where_they_are_from(path):
     found = json.loads(path.read_text(encoding="utf-8"))
     assert {"date", "commit", "load", "wgpu", "python"} <= set(found["environment"])
