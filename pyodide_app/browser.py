@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -32,7 +33,7 @@ from pyodide_app.browser_sources import (
 )
 from pyodide_app.digest import verify_blobs
 from pyodide_app.engine import Engine
-from pyodide_app.errors import RequestError
+from pyodide_app.errors import DeviceError, RequestError
 from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gpu.webgpu_js import WebGPUDevice, open_device
 from pyodide_app.graph import tuning
@@ -72,7 +73,7 @@ class Worker:
         elif kind == "verify":
             self._start(number, self._verify(number, message), in_turn=False)
         elif kind == "generate":
-            self._start(number, self._generate(number, message.to_py()))
+            self._start(number, self._generate(number, message))
         else:
             post_error(number, RequestError("unknown message", found=kind))
 
@@ -142,11 +143,20 @@ class Worker:
     async def _open_device(self, options: Mapping[str, Any]) -> WebGPUDevice:
         """Open the device; the page may know what was measured of it earlier."""
         if self._device is None:
-            self._device = await open_device(on_lost=tell_lost)
+            self._device = await open_device(on_lost=self._lose)
         known = options.get("measured") or {}
         if self._measured is None:
             self._measured = Measured.kept(known.get(self._device.info.name))
         return self._device
+
+    def _lose(self, reason: str) -> None:
+        """Let go of a device that is lost; what waits for it is told by itself."""
+        assert self._device is not None
+        self._unload()
+        # Not at once: this is called by the device.
+        asyncio.get_event_loop().call_soon(self._device.close)
+        self._device = self._measured = None
+        tell_lost(reason)
 
     async def _preflight(self, number: int, message: Any) -> dict[str, Any]:
         """Say what a model takes here, or the loaded one, and how fast it may be."""
@@ -244,11 +254,26 @@ class Worker:
             close_all(sources)
         return {"n_bytes": n_bytes}
 
-    async def _generate(self, number: int, message: dict[str, Any]) -> dict[str, Any]:
-        """Answer a conversation, token by token."""
+    async def _generate(self, number: int, request: Any) -> dict[str, Any]:
+        """Answer a conversation, token by token.
+
+        The model outlives whatever goes wrong, except on the GPU.
+        """
         if self.engine is None:
             raise RequestError("no model is loaded", remedy="Choose a model file.")
-        events = self.engine.chat(
+        self._generating = number
+        try:
+            return await self._answer(number, self.engine, request.to_py())
+        except DeviceError:
+            self._unload()
+            raise
+        finally:
+            self._generating = RUNTIME
+
+    async def _answer(
+        self, number: int, engine: Engine, message: dict[str, Any]
+    ) -> dict[str, Any]:
+        events = engine.chat(
             message["messages"],
             tools=message.get("tools") or (),
             think=bool(message.get("think")),
@@ -258,17 +283,14 @@ class Worker:
             stop=message.get("stop") or (),
             progress=lambda p: post_progress(number, p.stage, p.done, p.total),
         )
-        self._generating = number
         done: dict[str, Any] = {}
-        try:
-            # To the very end: until then the engine takes no other request.
+        # To the very end: until then the engine takes no other request.
+        async with aclosing(events):
             async for event in events:
                 if isinstance(event, Finished):
                     done = finished(event) | self._predicted(event)
                 else:
                     post_event(number, event)
-        finally:
-            self._generating = RUNTIME
         return done
 
 

@@ -14,7 +14,13 @@ from pyodide.ffi import to_js
 
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.engine import Event
-from pyodide_app.errors import DeviceError, DeviceLostError, EngineError
+from pyodide_app.errors import (
+    DeviceError,
+    DeviceLimitError,
+    DeviceLostError,
+    EngineError,
+    InternalError,
+)
 from pyodide_app.runner import Finished
 
 RUNTIME = 0  # the id of messages that answer no request
@@ -30,7 +36,10 @@ _STAGES = {
     "room": "Making room",
     "verify": "Computing the SHA-256",
 }
-_LOAD_AGAIN = "Load the model again; if that does not help, reload the page."
+_FAULT = (
+    "Try again: a loaded model is still there. If it happens again, start a new chat "
+    "or reload the page; the browser's console has the details for a report."
+)
 
 
 def post_progress(
@@ -70,21 +79,25 @@ def post_event(number: int, event: Event) -> None:
 
 
 def post_error(number: int, error: Exception, kept: bool = False) -> None:
-    """Send a typed error; `kept` says that a model is still loaded."""
-    known = isinstance(error, EngineError)
+    """Send a typed error; `kept` says that a model is still loaded.
+
+    Where the GPU failed and none is, the page had better start another worker.
+    """
     if not isinstance(error, EngineError):
         traceback.print_exception(error)
         found = f"{type(error).__name__}: {error}"
-        error = EngineError("The engine failed", found=found, remedy=_LOAD_AGAIN)
+        error = InternalError("the engine failed", found=found, remedy=_FAULT)
+    of_gpu = isinstance(error, DeviceError) and not isinstance(error, DeviceLimitError)
     post(
         number,
         "error",
-        type=type(error).__name__ if known else "RuntimeError",
+        type=type(error).__name__,
         what=error.what,
         found=error.found,
         expected=error.expected,
         remedy=error.remedy,
         kept=kept,
+        fatal=of_gpu and not kept,
         n_ctx=error.n_ctx if isinstance(error, DeviceError) else 0,
     )
 

@@ -9,12 +9,13 @@ EngineError
 ├── RequestError                   the caller's own input cannot be served
 │   └── ContextFullError           the conversation no longer fits in the context
 ├── SourceError                    bytes could not be read (gone, changed, network)
-└── DeviceError                    the GPU or its driver
-    ├── DeviceMissingError         no WebGPU, or no adapter
-    ├── DeviceLimitError           the model needs more than the adapter offers
-    ├── ShaderCompileError         the compiler rejected a shader
-    ├── DeviceMemoryError          the device ran out of memory
-    └── DeviceLostError            the device was lost; load again to recover
+├── DeviceError                    the GPU or its driver
+│   ├── DeviceMissingError         no WebGPU, or no adapter
+│   ├── DeviceLimitError           the model needs more than the adapter offers
+│   ├── ShaderCompileError         the compiler rejected a shader
+│   ├── DeviceMemoryError          the device ran out of memory
+│   └── DeviceLostError            the device was lost; load again to recover
+└── InternalError                  this program itself failed where nothing else did
 """
 
 from __future__ import annotations
@@ -96,3 +97,7 @@ class DeviceMemoryError(DeviceError):
 
 class DeviceLostError(DeviceError):
     """The device was lost with all on it; the model must be loaded again."""
+
+
+class InternalError(EngineError):
+    """This program itself failed: a fault of ours, never of the model or the caller."""

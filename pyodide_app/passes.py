@@ -58,9 +58,10 @@ class Passes:
         return await (self._begun.get(key) or self._prepare(key))
 
     def close(self) -> None:
-        """Give up what has begun."""
+        """Give up what has begun, and let go of what is prepared."""
         for task in self._begun.values():
             task.cancel()
+        self._prepared.clear()
 
     async def _prepare(self, key: Key) -> Prepared:
         n_tokens, sample = key

@@ -14,7 +14,8 @@ import { Socket } from 'node:net';
 import { loadPage } from './page_on_dawn.mjs';
 
 const [web, fd] = process.argv.slice(2);
-const calls = { ...(await loadPage(web)), counters: (gpu) => gpu.counters };
+const page = await loadPage(web);
+const calls = { ...page, prepare, counters: (gpu) => gpu.counters };
 const socket = new Socket({ fd: Number(fd) });
 const incoming = socket[Symbol.asyncIterator]();
 const handles = new Map();
@@ -44,6 +45,12 @@ async function take(size) {
   return taken;
 }
 
+async function prepare(...values) {
+  const prepared = page.prepare(...values);
+  await prepared.ready;
+  return prepared;
+}
+
 function parse(text, body) {
   const { buffer, byteOffset } = body;
   const part = ([begin, end]) => buffer.slice(byteOffset + begin, byteOffset + end);
@@ -56,7 +63,11 @@ function parse(text, body) {
 }
 
 function obey({ call, values, keep, reply, drop }) {
-  for (const handle of drop) handles.delete(handle);
+  for (const handle of drop) {
+    const value = handles.get(handle);
+    if (value?.params) page.discard(value);
+    handles.delete(handle);
+  }
   const result = () => calls[call](...values);
   if (reply) {
     const outcome = wait(result, keep);

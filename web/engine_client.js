@@ -108,5 +108,7 @@ function workerError(text) {
     found: text || 'a worker that could not be started',
     expected: '',
     remedy: 'Load the model again; if that does not help, reload the page.',
+    kept: false,
+    fatal: true,
   };
 }

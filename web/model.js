@@ -19,7 +19,6 @@
  *   still there, is loaded again, or there is none
  */
 
-import { isFatal } from './problems.js';
 import { OWN_FILES } from './settings.js';
 import { chosen, devices, keepChosen } from './speed.js';
 import { finePointer } from './view.js';
@@ -99,9 +98,8 @@ export function createModel({ engine, settings, on }) {
 
   /** A load that failed: what the engine still holds can be used on. */
   function fail(failed, error) {
-    const isLost = isFatal(error) && (!error.kept || error.type === 'DeviceLostError');
-    if (isLost) engine.restart();
-    if (isLost || !error.kept) info = null;
+    if (error.fatal) engine.restart();
+    if (!error.kept) info = null;
     useSettings();
     const before = closed && source !== failed ? { restore: () => load(source) } : {};
     on.change();

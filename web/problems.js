@@ -25,13 +25,9 @@ const ACTIONS = {
   DeviceLostError: ['reload'],
   DeviceError: ['reload'],
   ShaderCompileError: ['reload'],
+  InternalError: ['retry', 'newChat', 'reload'],
   RuntimeError: ['reload'],
 };
-/** After these the model is gone and must be loaded again. */
-const FATAL = new Set([
-  'DeviceError', 'DeviceLostError', 'DeviceMemoryError', 'DeviceMissingError',
-  'RuntimeError', 'ShaderCompileError',
-]);
 
 const LABELS = {
   choose: 'Choose another file',
@@ -53,11 +49,6 @@ const STAYS = new Set(['choose', 'settings']);
 /** A shorter context is offered as the number that would fit. */
 const label = (name, { n_ctx }) =>
   (name === 'shorter' ? `Use ${count(n_ctx)} tokens` : LABELS[name]);
-
-/** Say whether the engine can go on after this error. */
-export function isFatal(error) {
-  return FATAL.has(error.type);
-}
 
 /**
  * Make an error card.

@@ -1,7 +1,7 @@
 /** What goes wrong with a model or a reply, and what a person can do then. */
 
 import { find } from './dom.js';
-import { errorCard, isFatal } from './problems.js';
+import { errorCard } from './problems.js';
 
 /** @typedef {import('./load.js').Source} Source */
 /** @typedef {import('./worker.js').TypedError} TypedError */
@@ -43,11 +43,10 @@ export function createRecovery(parts) {
     settings: () => find('settings').showModal(),
   });
 
-  /** After a fatal error the model is gone, and its worker with it. */
+  /** Follow what the engine says of the model that it held, and of itself. */
   function letGo(error) {
-    if (!isFatal(error)) return;
-    model.forget();
-    engine.restart();
+    if (error.kept === false) model.forget();
+    if (error.fatal) engine.restart();
   }
 
   function failLoad(source, error, before) {

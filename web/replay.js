@@ -11,7 +11,11 @@
  * @property {number} y
  * @property {number} z
  *
- * @typedef {{label: string, steps: Step[]}} Prepared
+ * @typedef {object} Prepared a plan that can be replayed until it is discarded
+ * @property {string} label
+ * @property {Step[]} steps
+ * @property {GPUBuffer} params the uniforms of all steps
+ * @property {Promise<void>} ready told whether all of it could be made
  */
 
 import { check, checkScopes, enter, guarded, scoped } from './faults.js';
@@ -32,6 +36,8 @@ const NUDGE = 3;
 /**
  * Make the uniforms and the bind groups of a plan.
  *
+ * It is there at once, for whoever takes it back before it is ready to discard.
+ *
  * @param {Gpu} gpu
  * @param {string} label
  * @param {string[]} names one for each dispatch
@@ -41,16 +47,27 @@ const NUDGE = 3;
  *   its buffer, offset, size
  * @param {GPUBuffer[]} buffers
  * @param {import('./gpu.js').Pipeline[]} pipelines
- * @returns {Promise<Prepared>}
+ * @returns {Prepared}
  */
-export async function prepare(gpu, label, names, arena, commands, buffers, pipelines) {
+export function prepare(gpu, label, names, arena, commands, buffers, pipelines) {
   enter(gpu);
-  const steps = scoped(gpu, `plan ${label}`, () => {
+  const made = scoped(gpu, `plan ${label}`, () => {
     const params = createParams(gpu, label, arena);
-    return makeSteps(gpu, names, commands, [params, ...buffers], pipelines);
+    const steps = makeSteps(gpu, names, commands, [params, ...buffers], pipelines);
+    return { label, steps, params };
   });
-  await checkScopes(gpu);
-  return { label, steps };
+  return { ...made, ready: checkScopes(gpu) };
+}
+
+/**
+ * Free what a plan was prepared with: a browser's own collection takes its time, since it
+ * sees a small object and not the memory of the GPU.
+ *
+ * @param {Prepared} prepared
+ */
+export function discard(prepared) {
+  prepared.params.destroy();
+  prepared.steps.length = 0;
 }
 
 function createParams({ device, counters }, label, arena) {

@@ -150,12 +150,14 @@
  * @typedef {object} TypedError
  * @property {number} id
  * @property {'error'} kind
- * @property {string} type the class in pyodide_app/errors.py, or `RuntimeError`
+ * @property {string} type the class in pyodide_app/errors.py; `RuntimeError` where the
+ *   worker itself has failed
  * @property {string} what
  * @property {string} found
  * @property {string} expected
  * @property {string} remedy
  * @property {boolean} [kept] whether a model is still loaded
+ * @property {boolean} [fatal] whether the worker is of no use any more
  * @property {number} [n_ctx] the longest context that would fit; 0 where none is known
  */
 
@@ -215,6 +217,8 @@ function postError(error) {
     found: lastLine(error),
     expected: '',
     remedy: 'Load the model again; if that does not help, reload the page.',
+    kept: false,
+    fatal: true,
   });
 }
 

@@ -35,7 +35,10 @@ class AdapterInfo:
 
 
 class Prepared(Protocol):
-    """A plan whose pipelines and bind groups exist, ready to replay."""
+    """A plan whose pipelines and bind groups exist, ready to replay.
+
+    What it takes on the device is freed when nobody holds it any more.
+    """
 
     @property
     def plan(self) -> Plan:

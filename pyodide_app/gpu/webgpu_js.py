@@ -29,10 +29,16 @@ _SCRATCH = 1024  # bytes; writes up to here reuse a JavaScript array of their le
 
 @dataclass(frozen=True, slots=True)
 class BrowserPlan:
-    """A plan with its pipelines and bind groups, which live in JavaScript."""
+    """A plan with its pipelines and bind groups, which live in JavaScript.
+
+    They are freed when nobody holds this any more, as they are natively.
+    """
 
     plan: Plan
     handle: Any
+
+    def __del__(self) -> None:
+        gpu_js.discard(self.handle)
 
 
 class WebGPUDevice:
@@ -97,8 +103,10 @@ class WebGPUDevice:
         made = self._make_buffers(buffers)
         arena, commands = webgpu.flatten(plan, list(variants), buffers)
         try:
-            handle = await _wait(
-                gpu_js.prepare(
+            prepared = BrowserPlan(
+                plan,
+                _call(
+                    gpu_js.prepare,
                     self._gpu,
                     plan.label,
                     to_js([dispatch.name for dispatch in plan.dispatches]),
@@ -106,12 +114,13 @@ class WebGPUDevice:
                     to_js(commands),
                     to_js([self._buffers[buffer] for buffer in buffers]),
                     to_js([self._pipelines[variant] for variant in variants]),
-                )
+                ),
             )
+            await _wait(prepared.handle.ready)
         except errors.DeviceMemoryError:
             self.release(made)
             raise
-        return BrowserPlan(plan, handle)
+        return prepared
 
     def submit(self, prepared: Prepared) -> None:
         """Replay a plan without waiting."""

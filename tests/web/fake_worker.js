@@ -186,6 +186,7 @@ function done(id, reason, n) {
 function fail(id, key, n_ctx = 0) {
   loads.delete(id);
   const [type, what, found, expected, remedy] = ERRORS[key];
-  if (type === 'DeviceLostError') held = false;
-  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy, kept: held, n_ctx });
+  const fatal = type === 'DeviceLostError';
+  if (fatal) held = false;
+  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy, kept: held, fatal, n_ctx });
 }

@@ -1,0 +1,243 @@
+// Play messages to the worker's Python without a browser: Pyodide and Dawn, in Node.
+//
+//   node worker_cases.mjs ROOT > RESULTS
+//
+// The last line of RESULTS is a JSON object: what went wrong in each case, by its name,
+// empty where nothing did.
+
+import assert from 'node:assert/strict';
+import { openAsBlob } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { loadPage } from '../page_on_dawn.mjs';
+
+const root = process.argv[2];
+const web = join(root, 'web');
+const blob = await openAsBlob(join(root, 'tests/golden/models/dense-q4_k_m.gguf'));
+const { loadPyodide } = await import(
+  pathToFileURL(join(web, 'node_modules/pyodide/pyodide.mjs'))
+);
+const pyodide = await loadPyodide({ stdout: console.error, stderr: console.error });
+pyodide.mountNodeFS('/lapidary', root);
+// After loadPyodide, which takes a navigator for the sign of a browser.
+pyodide.registerJsModule('lapidary_gpu', await loadPage(web));
+pyodide.runPython(`
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, "/lapidary")
+`);
+pyodide._module.enable_pyproxy_allocation_tracing();
+
+/**
+ * GPU buffers that were made and not destroyed, but for those of read-backs: of these as
+ * many are kept as were ever under way at once.
+ */
+const buffers = new Set();
+const devices = [];
+const { requestDevice } = GPUAdapter.prototype;
+GPUAdapter.prototype.requestDevice = async function (...options) {
+  const device = await requestDevice.apply(this, options);
+  devices.push(device);
+  const create = device.createBuffer.bind(device);
+  device.createBuffer = (descriptor) => {
+    const buffer = create(descriptor);
+    if (descriptor.label !== 'staging') buffers.add(buffer);
+    onDestroy(buffer, () => buffers.delete(buffer));
+    return buffer;
+  };
+  onDestroy(device, () => buffers.clear()); // there is one device at a time
+  return device;
+};
+
+function onDestroy(thing, action) {
+  const destroy = thing.destroy.bind(thing);
+  thing.destroy = () => {
+    action();
+    destroy();
+  };
+}
+
+/** Everything that the worker has said. */
+const said = [];
+const waiting = new Set();
+globalThis.postMessage = (message) => {
+  said.push(message);
+  for (const look of waiting) look();
+};
+
+/** Wait until the worker has said something of which `test` holds, and return it. */
+function hear(test) {
+  return new Promise((resolve) => {
+    const look = () => {
+      const found = said.find(test);
+      if (!found) return;
+      waiting.delete(look);
+      resolve(found);
+    };
+    waiting.add(look);
+    look();
+  });
+}
+
+const python = pyodide.pyimport('pyodide_app.browser');
+let lastId = 0;
+
+/** Send a message; return its id and how it ends. */
+function send(kind, content) {
+  const id = lastId += 1;
+  python.handle({ id, kind, ...content });
+  const ends = ({ id: of, kind: end }) => of === id && ['done', 'error'].includes(end);
+  return { id, end: hear(ends) };
+}
+
+const options = { n_ctx: 256, kernels: 'baseline' };
+const load = () => send('load', { files: [new File([blob], 'dense.gguf')], options }).end;
+const generate = (max_tokens = 8, content = 'Name a gem.') => send('generate', {
+  messages: [{ role: 'user', content }],
+  sampling: { temperature: 0 },
+  max_tokens,
+});
+
+async function loaded() {
+  const { kind, info } = await load();
+  assert.equal(kind, 'done');
+  assert.ok(info.n_layers);
+}
+
+async function answer() {
+  const done = await generate().end;
+  assert.equal(done.kind, 'done', done.found);
+  return done.ids;
+}
+
+/** What the worker holds; twice as much would be a leak. */
+function held() {
+  pyodide.runPython('import gc; gc.collect()');
+  return { buffers: buffers.size, proxies: pyodide._module.pyproxy_alloc_map.size };
+}
+
+/** Let a function of the driver raise at its next call, with what Python says. */
+function breakNext(place, name, error) {
+  pyodide.runPython(`
+import importlib
+def _break(place, name):
+    module, _, owner = place.partition(":")
+    owner = getattr(importlib.import_module(module), owner)
+    real = getattr(owner, name)
+    def fails(*args, **kwargs):
+        setattr(owner, name, real)
+        raise ${error}
+    setattr(owner, name, fails)
+_break(${JSON.stringify(place)}, ${JSON.stringify(name)})
+`);
+}
+
+const cases = {
+  async 'loads leave nothing behind'() {
+    await loaded();
+    const ids = await answer();
+    const first = held();
+    for (let i = 0; i < 2; i += 1) {
+      await loaded(); // whose step is still being compiled when the next one begins
+      await loaded();
+      assert.deepEqual(await answer(), ids);
+      assert.deepEqual(held(), first);
+    }
+  },
+
+  async 'messages of all lengths leave nothing behind'() {
+    await loaded();
+    // None begins as another does: each takes a pass of a length of its own.
+    const say = (n) => generate(1, `${n}${' gem'.repeat(n)}`).end;
+    for (let n = 0; n < 10; n += 1) await say(n);
+    const first = held();
+    for (let n = 10; n < 14; n += 1) await say(n);
+    assert.deepEqual(held(), first);
+  },
+
+  async 'a load that is taken back leaves nothing behind'() {
+    await loaded();
+    await answer();
+    const first = held();
+    for (const stage of ['kernels', 'tokenizer', 'weights', 'pipelines']) {
+      const { id, end } = send('load', {
+        files: [new File([blob], 'dense.gguf')], options: { ...options, keep: true },
+      });
+      await hear((message) => message.id === id && message.stage === stage);
+      python.handle({ id, kind: 'stop' });
+      const { kind, reason } = await end;
+      assert.equal(kind, 'done');
+      assert.equal(reason, 'stopped', stage);
+      assert.deepEqual(held(), first, stage);
+    }
+    await answer();
+  },
+
+  async 'a fault of the driver keeps the model'() {
+    await loaded();
+    const ids = await answer();
+    for (const [place, name] of [
+      ['pyodide_app.engine:OutputParser', 'push'],
+      ['pyodide_app.engine:OutputParser', 'finish'],
+      ['pyodide_app.decoding:Queue', 'take'],
+      ['pyodide_app.runner:Runner', '_reusable'],
+      ['pyodide_app.browser:Worker', '_predicted'],
+    ]) {
+      breakNext(place, name, 'KeyError("nobody thought of this")');
+      const error = await generate().end;
+      assert.equal(error.kind, 'error', name);
+      assert.equal(error.type, 'InternalError', name);
+      assert.match(error.found, /KeyError: .*nobody thought of this/);
+      assert.ok(error.remedy);
+      assert.equal(error.kept, true);
+      assert.equal(error.fatal, false);
+      assert.deepEqual(await answer(), ids, name);
+    }
+  },
+
+  async 'a message that cannot be read is answered'() {
+    await loaded();
+    for (const messages of [7, [7], undefined]) {
+      const error = await send('generate', { messages }).end;
+      assert.equal(error.kind, 'error');
+      assert.equal(error.kept, true);
+    }
+    await answer();
+  },
+
+  async 'a fault of the GPU in a reply lets the model go'() {
+    await loaded();
+    breakNext('pyodide_app.decoding:Queue', 'take', '__import__("pyodide_app.errors").errors.DeviceError("the GPU refused it")');
+    const error = await generate().end;
+    assert.deepEqual([error.type, error.kept, error.fatal], ['DeviceError', false, true]);
+    const { type } = await generate().end;
+    assert.equal(type, 'RequestError'); // no model is loaded
+    await loaded();
+    await answer();
+  },
+
+  async 'a lost device ends all that waits, and the next load opens another'() {
+    await loaded();
+    const ids = await answer();
+    const first = held();
+    const before = said.length;
+    const running = generate(200);
+    await hear((message) => message.id === running.id && message.kind === 'token');
+    const queued = generate();
+    devices.at(-1).destroy();
+    const [{ type, kept, fatal }, { kind }] = await Promise.all([running.end, queued.end]);
+    assert.deepEqual([type, kept, fatal], ['DeviceLostError', false, true]);
+    assert.equal(kind, 'error');
+    const told = said.slice(before).filter((message) => message.id === 0);
+    assert.deepEqual(told.map((message) => message.type), ['DeviceLostError']);
+    await loaded();
+    assert.deepEqual(await answer(), ids);
+    assert.deepEqual(held(), first);
+  },
+};
+
+const results = {};
+for (const [name, play] of Object.entries(cases)) {
+  results[name] = await play().then(() => '', (error) => error.stack);
+}
+process.stdout.write(`\n${JSON.stringify(results)}\n`, () => process.exit(0));
