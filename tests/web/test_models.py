@@ -100,8 +100,10 @@ def test_what_a_file_recommends_holds_until_a_person_changes_it(ui):
     expect_state(ui, "ready")
     sampling = sent(ui)["sampling"]
     assert (sampling["temperature"], sampling["top_k"]) == (0.65, 20)
+    ui.get_by_role("button", name="Model: ").click()
     note = ui.locator("#info-rows > div", has_text="Note")
     expect(note.locator("dd")).to_contain_text("min_p is ignored: found <b>.")
+    ui.get_by_role("button", name="Done").click()
     ui.get_by_role("button", name="Settings").click()
     expect(ui.get_by_label("Top-k")).to_have_value("20")
     ui.get_by_label("Temperature").fill("0.5")
