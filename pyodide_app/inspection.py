@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from pyodide_app import advice
-from pyodide_app.gguf.metadata import StringArray
 from pyodide_app.gguf.reader import GGUFFile
+from pyodide_app.gguf.strings import StringArray
 
 _LONGEST_ARRAY = 64  # elements of an array that are shown
 

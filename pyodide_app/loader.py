@@ -248,14 +248,14 @@ def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
     """Build the tokenizer; a file without one still serves requests made of ids."""
     if "tokenizer.ggml.tokens" not in file.metadata:
         return None
-    tokenizer = Tokenizer.from_metadata(file.metadata)
-    if tokenizer.n_vocab != config.n_vocab:
+    n_tokens = len(file.metadata.get_strings("tokenizer.ggml.tokens"))
+    if n_tokens != config.n_vocab:
         raise errors.ShapeError(
             "tensor token_embd.weight",
             found=f"{config.n_vocab} rows",
-            expected=f"{tokenizer.n_vocab}, the number of tokens in the metadata",
+            expected=f"{n_tokens}, the number of tokens in the metadata",
         )
-    return tokenizer
+    return Tokenizer.from_metadata(file.metadata)
 
 
 async def _upload(

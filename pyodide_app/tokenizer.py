@@ -6,6 +6,7 @@ import codecs
 import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -368,7 +369,7 @@ def _token_types(metadata: Metadata, n_vocab: int) -> list[int]:
     """
 
     def read(key: str) -> list[int]:
-        types = metadata.get_ints(key)
+        types = metadata.get_ints(key, most=n_vocab)
         if types and len(types) != n_vocab:
             raise FileFormatError(
                 key, found=f"{len(types)} entries", expected=f"{n_vocab}, one per token"
@@ -384,7 +385,7 @@ def _metadata_ids(metadata: Metadata, name: str, n_vocab: int) -> list[int]:
     Ids that are no tokens are left out: many files write -1 or 2^32 - 1 for "none".
     """
     key = f"tokenizer.ggml.{name}"
-    ids = metadata.advised(key, metadata.get_ints, [])
+    ids = metadata.advised(key, partial(metadata.get_ints, most=n_vocab), [])
     tokens = [token_id for token_id in ids if 0 <= token_id < n_vocab]
     if len(tokens) < len(ids):
         wrong = next(token_id for token_id in ids if not 0 <= token_id < n_vocab)

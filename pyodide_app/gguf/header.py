@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from struct import Struct, unpack_from
 
 from pyodide_app.errors import FileFormatError, UnsupportedFormatError
-from pyodide_app.gguf.metadata import (
-    LENGTH_BYTES,
-    StringArray,
-    Value,
-    decode,
-    quote,
-)
+from pyodide_app.gguf.metadata import Value
 from pyodide_app.gguf.sources import ByteSource
+from pyodide_app.gguf.strings import LENGTH_BYTES, StringArray, decode, quote
 
 FIRST_READ = 1 << 20
 LARGEST_READ = 8 << 20

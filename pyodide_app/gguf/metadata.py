@@ -2,85 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
-from itertools import pairwise
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 from pyodide_app.errors import EngineError, FileFormatError
-
-LENGTH_BYTES = 8  # the length in front of every string
-
-
-class StringArray:
-    """An array of strings, kept as the file's bytes and decoded on demand.
-
-    A vocabulary has 262,144 tokens and twice as many merges: decoding them all at once
-    costs as much as the rest of the header together, and most are never looked at.
-    """
-
-    __slots__ = ("_data", "_starts")
-
-    def __init__(self, data: bytes, starts: array[int]) -> None:
-        """Wrap the array's bytes: `data[starts[i] : starts[i + 1] - 8]` is string i."""
-        self._data = data
-        self._starts = starts
-
-    def __len__(self) -> int:
-        return len(self._starts) - 1
-
-    def __getitem__(self, index: int) -> str:
-        return decode(self.raw(index))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_list())
-
-    def __repr__(self) -> str:
-        return f"StringArray({len(self)} strings)"
-
-    def raw(self, index: int) -> bytes:
-        """Return the bytes of one string; a negative index counts from the end."""
-        n = len(self)
-        if not -n <= index < n:
-            raise IndexError(f"string {index} of an array of {n}")
-        index %= n
-        return self._data[self._starts[index] : self._starts[index + 1] - LENGTH_BYTES]
-
-    def raw_list(self) -> list[bytes]:
-        """Return all strings as bytes."""
-        data = self._data
-        return [data[a : b - LENGTH_BYTES] for a, b in pairwise(self._starts)]
-
-    def to_list(self) -> list[str]:
-        """Decode all strings; bytes that are not UTF-8 become lone surrogates."""
-        raw = self.raw_list()
-        # One decode and one split are several times faster than a decode per string.
-        strings = decode(b"\0".join(raw)).split("\0") if raw else []
-        if len(strings) == len(raw):
-            return strings
-        return [decode(string) for string in raw]  # a string holds a NUL itself
-
-    def raw_index(self) -> dict[bytes, int]:
-        """Return each string's index by its bytes; of equal strings the first counts.
-
-        Keys stay bytes: a merge is looked up as `left + b" " + right`, and half a
-        million tuples or integers would cost 70 MB more in WebAssembly.
-        """
-        data = self._data
-        bounds = enumerate(pairwise(self._starts))
-        index = {data[a : b - LENGTH_BYTES]: i for i, (a, b) in bounds}
-        if len(index) == len(self):
-            return index
-        # Later duplicates overwrote earlier ones; assigning backwards undoes that.
-        for i in range(len(self) - 1, -1, -1):
-            index[self.raw(i)] = i
-        return index
-
+from pyodide_app.gguf.strings import LENGTH_BYTES, StringArray, quote
 
 # A number array is a memoryview over the file's bytes: format "f" or "d" for floats,
 # "?" for bools, else integers.
 Value: TypeAlias = "int | float | bool | str | StringArray | memoryview"
+
+
+FLOAT32_MAX = 3.4028234663852886e38
 
 
 class Missing:
@@ -169,14 +103,25 @@ class Metadata(Mapping[str, Value]):
         return value
 
     def get_float(
-        self, key: str, default: Default | Missing = MISSING
+        self,
+        key: str,
+        default: Default | Missing = MISSING,
+        *,
+        minimum: float = -FLOAT32_MAX,
+        maximum: float = FLOAT32_MAX,
     ) -> float | Default:
-        """Return a finite float."""
+        """Return a float within the given bounds, those of float32 at most.
+
+        All arithmetic is in float32: a larger one would be infinite there.
+        """
         if key not in self._values:
             return self._default(key, default)
         value = self._values[key]
-        if type(value) is not float or not math.isfinite(value):
+        if type(value) is not float:
             raise self._wrong(key, "a finite float")
+        if not minimum <= value <= maximum:  # NaN is in no range
+            expected = f"a float from {minimum:.3g} to {maximum:.3g}"
+            raise self._wrong(key, expected, found=str(value))
         return value
 
     def get_bool(
@@ -206,40 +151,31 @@ class Metadata(Mapping[str, Value]):
         *,
         minimum: int | None = None,
         maximum: int | None = None,
+        most: int | None = None,
     ) -> list[int] | Default:
-        """Return an array of integers of any width; a scalar counts as one element."""
+        """Return an array of integers of any width; a scalar counts as one element.
+
+        One of more than `most` elements is refused before it becomes a list.
+        """
         if key not in self._values:
             return self._default(key, default)
         value = self._values[key]
         if type(value) is int:
             numbers = [value]
         elif isinstance(value, memoryview) and value.format not in ("f", "d", "?"):
+            self._check_length(key, value, most)
             numbers = value.tolist()
         else:
             raise self._wrong(key, "an integer or an array of integers")
         self._check_range(key, numbers, minimum, maximum)
         return numbers
 
-    def get_floats(
-        self, key: str, default: Default | Missing = MISSING
-    ) -> list[float] | Default:
-        """Return an array of finite floats; a scalar counts as one element."""
-        if key not in self._values:
-            return self._default(key, default)
-        value = self._values[key]
-        numbers: list[float]
-        if type(value) is float:
-            numbers = [value]
-        elif isinstance(value, memoryview) and value.format in ("f", "d"):
-            numbers = cast("list[float]", value.tolist())
-        else:
-            raise self._wrong(key, "a float or an array of floats")
-        if not all(map(math.isfinite, numbers)):
-            raise self._wrong(key, "finite floats", found="NaN or infinity among them")
-        return numbers
-
     def get_bools(
-        self, key: str, default: Default | Missing = MISSING
+        self,
+        key: str,
+        default: Default | Missing = MISSING,
+        *,
+        most: int | None = None,
     ) -> list[bool] | Default:
         """Return an array of bools; a scalar counts as one element, 0 and 1 too."""
         if key not in self._values:
@@ -247,6 +183,7 @@ class Metadata(Mapping[str, Value]):
         value = self._values[key]
         numbers: Sequence[object] = [value]
         if isinstance(value, memoryview):
+            self._check_length(key, value, most)
             numbers = value.tolist()
         if not all(type(v) in (bool, int) and v in (0, 1) for v in numbers):
             raise self._wrong(key, "a bool or an array of bools")
@@ -274,6 +211,10 @@ class Metadata(Mapping[str, Value]):
             remedy="Choose a complete model file, or convert the model again.",
         )
 
+    def _check_length(self, key: str, value: memoryview, most: int | None) -> None:
+        if most is not None and len(value) > most:
+            raise self._wrong(key, f"at most {most}", found=f"{len(value)} elements")
+
     def _check_range(
         self, key: str, values: list[int], minimum: int | None, maximum: int | None
     ) -> None:
@@ -291,19 +232,6 @@ class Metadata(Mapping[str, Value]):
             expected=expected,
             remedy="The file is damaged or was written by a faulty converter.",
         )
-
-
-def decode(raw: bytes) -> str:
-    """Decode UTF-8; bytes that are not UTF-8 become lone surrogates, losslessly."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def quote(text: str | bytes, limit: int = 60) -> str:
-    """Return a text from a file as one short line that is safe to print anywhere."""
-    if isinstance(text, bytes):
-        text = decode(text[: 4 * limit])
-    quoted = ascii(text[:limit])
-    return quoted if len(text) <= limit else f"{quoted}…"
 
 
 def describe(value: Value) -> str:

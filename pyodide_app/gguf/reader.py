@@ -17,9 +17,10 @@ from pyodide_app.gguf.header import (
     UINT32,
     HeaderReader,
 )
-from pyodide_app.gguf.metadata import Metadata, Value, quote
+from pyodide_app.gguf.metadata import Metadata, Value
 from pyodide_app.gguf.signature import MAGIC, describe_signature
 from pyodide_app.gguf.sources import ByteSource
+from pyodide_app.gguf.strings import quote
 from pyodide_app.gguf.types import TYPES, GGMLType, type_of
 
 SMALLEST_FILE = 4 + 4 + 8 + 8  # magic, version, tensor count, key count

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from pyodide_app import errors
-from pyodide_app.gguf.metadata import Metadata
+from pyodide_app.gguf.metadata import FLOAT32_MAX, Metadata
 from pyodide_app.gguf.reader import TensorInfo
 
 ARCHITECTURE = "gemma4"
@@ -16,6 +17,8 @@ T = TypeVar("T")
 _MAX_LAYERS = 1024
 _MAX_EXPERTS = 1024  # of shaders/router_top_k.wgsl and expert_sort.wgsl
 _SMALLEST_CONTEXT = 131072  # of the released models, where a file names none
+_LONGEST_CONTEXT = 1 << 30
+_SMALLEST_FLOAT = 1.2e-38  # above it float32 has all its digits
 _MAX_SIZE = 1 << 24  # of any dimension: far above every released model
 
 # Names that other converters wrote, by the name used here (within a layer).
@@ -92,19 +95,19 @@ class Config:
         return cls(
             n_vocab=embedding.dims[-1],
             dim=dim,
-            n_ctx_train=read.size("context_length", _SMALLEST_CONTEXT, most=1 << 30),
+            n_ctx_train=read.context(),
             sliding_window=read.size("attention.sliding_window"),
             per_layer_dim=read.count("embedding_length_per_layer_input"),
             n_experts=read.count("expert_count"),
             top_k=read.count("expert_used_count"),
             expert_ffn_dim=read.count("expert_feed_forward_length"),
-            norm_eps=read.positive("attention.layer_norm_rms_epsilon", 1e-6),
+            norm_eps=read.positive("attention.layer_norm_rms_epsilon", 1e-6, most=1.0),
             rope_theta=read.positive("rope.freq_base", 1e6),
             rope_theta_swa=read.positive(
                 "rope.freq_base_swa", read.positive("rope.local.freq_base", 1e4)
             ),
-            rotated_share=read.positive("rope.partial_rotary_factor", 0.25),
-            logit_softcap=read.at_least_zero("final_logit_softcapping"),
+            rotated_share=read.positive("rope.partial_rotary_factor", 0.25, most=1.0),
+            logit_softcap=read.softcap(),
             layers=_layers(read, tensors, n_layers),
         ).checked()
 
@@ -149,25 +152,32 @@ class _Reader:
         name = f"{ARCHITECTURE}.{key}"
         return self.metadata.get_int(name, 0, minimum=0, maximum=_MAX_SIZE)
 
-    def positive(self, key: str, default: float) -> float:
-        return self._float(key, default, above=0.0, what="a number above 0")
+    def context(self) -> int:
+        """Return the longest context; it is advice, for no tensor depends on it."""
+        read = partial(self.metadata.get_int, minimum=1, maximum=_LONGEST_CONTEXT)
+        key = f"{ARCHITECTURE}.context_length"
+        return self.metadata.advised(key, read, _SMALLEST_CONTEXT)
 
-    def at_least_zero(self, key: str) -> float:
-        return self._float(key, 0.0, above=-1e-30, what="a number from 0 on")
-
-    def _float(self, key: str, default: float, above: float, what: str) -> float:
+    def positive(self, key: str, default: float, most: float = FLOAT32_MAX) -> float:
         name = f"{ARCHITECTURE}.{key}"
-        value = self.metadata.get_float(name, default)
-        if not value > above:
-            raise errors.FileFormatError(
-                f"metadata key {name}", found=str(value), expected=what
-            )
-        return value
+        return self.metadata.get_float(
+            name, default, minimum=_SMALLEST_FLOAT, maximum=most
+        )
+
+    def softcap(self) -> float:
+        """Return the cap of the logits; 0 stands for none."""
+        name = f"{ARCHITECTURE}.final_logit_softcapping"
+        if self.metadata.get_float(name, 0.0) == 0:
+            return 0.0
+        # Logits are divided by it: a tiny one would make infinities of them.
+        return self.metadata.get_float(name, 0.0, minimum=1e-3)
 
     def per_layer(self, key: str, n_layers: int) -> list[int]:
         """Return one integer per layer from a scalar or an array."""
         name = f"{ARCHITECTURE}.{key}"
-        values = self.metadata.get_ints(name, minimum=1, maximum=_MAX_SIZE)
+        values = self.metadata.get_ints(
+            name, minimum=1, maximum=_MAX_SIZE, most=_MAX_LAYERS
+        )
         return _spread(name, values, n_layers)
 
     def pattern(self, n_layers: int) -> list[bool]:
@@ -177,7 +187,7 @@ class _Reader:
         if isinstance(value, int) and not isinstance(value, bool):
             period = self.metadata.get_int(name, minimum=1, maximum=_MAX_LAYERS)
             return [(i + 1) % period != 0 for i in range(n_layers)]
-        return _spread(name, self.metadata.get_bools(name), n_layers)
+        return _spread(name, self.metadata.get_bools(name, most=_MAX_LAYERS), n_layers)
 
 
 def _spread(name: str, values: list[T], n_layers: int) -> list[T]:
@@ -247,16 +257,16 @@ def _donors(read: _Reader, sliding: list[bool]) -> list[int]:
     """Return whose keys and values each layer reads: the last owner of its kind."""
     n_layers, n_shared = len(sliding), read.count("attention.shared_kv_layers")
     first_shared = n_layers - n_shared
+    owners = {sliding[j]: j for j in range(max(first_shared, 0))}  # the last by kind
     donors = []
     for i, kind in enumerate(sliding):
-        owners = [j for j in range(max(first_shared, 0)) if sliding[j] == kind]
-        if i >= first_shared and not owners:
+        if i >= first_shared and kind not in owners:
             raise errors.FileFormatError(
                 "metadata key gemma4.attention.shared_kv_layers",
                 found=f"{n_shared} of {n_layers} layers",
                 expected=f"a layer of blk.{i}'s kind before them to share from",
             )
-        donors.append(i if i < first_shared else owners[-1])
+        donors.append(i if i < first_shared else owners[kind])
     return donors
 
 

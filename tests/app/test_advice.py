@@ -8,7 +8,8 @@ from array import array
 import pytest
 
 from pyodide_app import advice
-from pyodide_app.gguf.metadata import Metadata, StringArray, Value
+from pyodide_app.gguf.metadata import Metadata, Value
+from pyodide_app.gguf.strings import StringArray
 from pyodide_app.sampling import SamplingOptions
 
 KEYS = ("temp", "top_k", "top_p", "min_p")

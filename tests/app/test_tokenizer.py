@@ -18,9 +18,10 @@ from pyodide_app import tokenizer as module
 from pyodide_app.chat import Prompt, Segment, markup, outside
 from pyodide_app.chat.gemma4 import render
 from pyodide_app.errors import FileFormatError, RequestError, UnsupportedFormatError
-from pyodide_app.gguf.metadata import Metadata, StringArray
+from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
+from pyodide_app.gguf.strings import StringArray
 from pyodide_app.tokenizer import (
     CONTROL_TOKENS,
     MARKER_TOKENS,
@@ -195,7 +196,7 @@ def test_plain_text_is_joined_across_a_border():
     assert tokenizer.encode("\n\n")[0] in tokenizer.encode_prompt(prompt)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="|"), max_size=40))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="<|"), max_size=40))
 def test_prompt_of_harmless_text_is_encoded_like_its_text(text):
     system = {"role": "system", "content": "x"}
     prompt = render([system, {"role": "user", "content": text}])
