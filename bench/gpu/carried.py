@@ -12,7 +12,7 @@ from tools.environment import NODE_WHEEL, ROOT
 
 FOLDER = ROOT / ".gpu"
 WHEELS, DAWN = FOLDER / "wheels", FOLDER / "dawn"
-LIBRARIES = FOLDER / "libraries.tar.xz"
+LIBRARIES = FOLDER / "libraries.zip"
 COMMIT = FOLDER / "commit"
 NODE, DAWN_NODE = DAWN / "node.xz", DAWN / "dawn.node.xz"
 DAWN_TEXTS = ("index.js", "package.json")
@@ -36,9 +36,9 @@ def commit() -> str:
 def requirements(*, numpy: bool) -> list[str]:
     """Return the packages to be carried, as pyproject.toml pins them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    of_dev = [each for each in extras["dev"] if each.startswith("numpy==")]
-    return [*extras["native"], *(of_dev if numpy else [])]
+    of_dev = project["optional-dependencies"]["dev"]
+    more = [each for each in of_dev if numpy and each.startswith("numpy==")]
+    return [*project["dependencies"], *more]
 
 
 def node_wheel() -> str:

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -84,19 +83,25 @@ def library_folders(work: Path) -> list[Path]:
     except OSError:
         if carried.LIBRARIES.exists():
             folder = work / "libraries"
-            with tarfile.open(carried.LIBRARIES) as packed:
-                packed.extractall(folder, filter="data")
+            with zipfile.ZipFile(carried.LIBRARIES) as packed:
+                packed.extractall(folder)
             found.insert(0, folder)
     return found
 
 
 def drivers(work: Path) -> Iterator[Environment]:
-    """Yield how the loader may find a GPU: by itself, a driver's file, one of ours."""
-    yield {}
+    """Yield how the loader may find a GPU: as a person says, or by a driver's file.
+
+    Then by itself, and at last by files of our own, where the driver came without.
+    """
+    if any(name in os.environ for name in environment.ICD_VARIABLES):
+        yield {}
+        return
     folders = [Path(folder) for folder in environment.ICD_FOLDERS]
     folders.append(NVIDIA / "share" / "vulkan" / "icd.d")
     for icd in (icd for folder in folders for icd in sorted(folder.glob(NVIDIA_ICD))):
         yield named(icd)
+    yield {}
     for name in NVIDIA_LIBRARIES:
         for path in (str(NVIDIA / "lib64" / name), name):
             icd = work / f"icd-{path.replace('/', '-')}.json"
@@ -127,7 +132,9 @@ def find_gpu(
     usable: list[Environment] = []
     for more in drivers(work):
         adapters, said = probe({**made, **more})
-        seen.append({"named": more, "adapters": adapters, "said": said})
+        name = Path(more.get(environment.ICD_VARIABLES[0], "")).name
+        said = said.replace(str(work), "WORK")
+        seen.append({"driver": name, "adapters": adapters, "said": said})
         kinds = {each["type"] for each in adapters if each["backend"] != "OpenGL"}
         if kinds - {"CPU", "Unknown"}:
             return {**made, **more}, seen

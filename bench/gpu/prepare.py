@@ -76,7 +76,7 @@ def wheels(wanted: list[str], version: tuple[int, int], to: Path | None = None) 
 
 
 def libraries() -> None:
-    """Download Debian's packages and pack their libraries, under their own names."""
+    """Download Debian's packages and pack their libraries, by the names to load."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "lists" / "partial").mkdir(parents=True)
@@ -92,9 +92,10 @@ def libraries() -> None:
         environment.run([*apt, "download", *carried.DEBS], cwd=folder)
         for deb in folder.glob("*.deb"):
             environment.run(["dpkg-deb", "--extract", deb, folder / "files"])
-        with tarfile.open(carried.LIBRARIES, "w:xz") as packed:
-            for path in sorted((folder / "files" / DEB_LIBRARIES).glob("*.so*")):
-                packed.add(path, path.name)
+        found = sorted((folder / "files" / DEB_LIBRARIES).glob("*.so.*"))
+        with zipfile.ZipFile(carried.LIBRARIES, "w", zipfile.ZIP_LZMA) as packed:
+            for path in (path for path in found if path.is_symlink()):
+                packed.write(path, path.name)
 
 
 def node() -> None:

@@ -41,9 +41,15 @@ class Process:
     """One part, in a session of its own so that all its children end with it."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], log: Log
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Log,
+        work: Path = ROOT,
     ) -> None:
+        """Start a command; what it prints of the folder `work` is called that."""
         self._log = log
+        self._work = str(work)
         self._shown = 0
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._process = subprocess.Popen(
@@ -98,7 +104,7 @@ class Process:
         with pipe:
             while text := pipe.readline(2000):  # a line may have no end
                 # No record names the folders of a machine.
-                line = text.rstrip().replace(str(ROOT), ".")
+                line = text.rstrip().replace(str(ROOT), ".").replace(self._work, "WORK")
                 self.lines.append(line)
                 self._shown += len(line)
                 if self._shown <= SHOWN:

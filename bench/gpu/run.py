@@ -94,9 +94,8 @@ class Run:
     ) -> None:
         keep = ("--json", str(out)) if part.has_json else ()
         begin = time.monotonic()
-        process = Process(
-            [sys.executable, *part.arguments, *keep], environment, self.log
-        )
+        command = [sys.executable, *part.arguments, *keep]
+        process = Process(command, environment, self.log, out.parent)
 
         def look(ended: str = "running") -> None:
             result = read(out)
@@ -163,8 +162,8 @@ def run(scale: Scale, seconds: float, only: Sequence[str], out: Path) -> int:
                     result = report.parts[part.name].get("result") or {}
                     report.head |= {k: result[k] for k in HEAD if k in result}
     report.write()
-    failed = ", ".join(report.failed) or "none"
-    found.log.say(f"\n{report.path}: {len(report.parts)} parts, failed: {failed}")
+    rows = [f"{name}: {p['ended']}" for name, p in report.parts.items()]
+    found.log.say("\n" + "\n".join([str(report.path), *rows]))
     return 1 if report.failed else 0
 
 

