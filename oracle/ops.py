@@ -28,9 +28,10 @@ def _double(x: Array) -> Double:
 
 
 def _rms(x: Array, eps: float) -> Double:
-    """Divide by the root mean square of the last axis, in float64."""
+    """Divide by the root mean square of the last axis, in float64; NaN if infinite."""
     wide = _double(x)
     mean_square = np.mean(wide * wide, axis=-1, keepdims=True)
+    mean_square = np.where(np.isfinite(mean_square), mean_square, np.nan)
     normed: Double = wide / np.sqrt(mean_square + eps)
     return normed
 
@@ -193,7 +194,7 @@ def attention(
     """Attend causally with scale 1; with a window, to exactly that many keys.
 
     Key j has position j. The query at position p sees keys p - window < j <= p. Query
-    head h reads key head h / (n_heads / n_kv_heads).
+    head h reads key head h / (n_heads / n_kv_heads). A score that is not finite is NaN.
     Shapes: q, result [n_tokens, n_heads, head_dim]; k, v
     [n_keys, n_kv_heads, head_dim]; positions [n_tokens].
     """
@@ -205,7 +206,9 @@ def attention(
     hidden = distance < 0
     if window is not None:
         hidden |= distance >= window
-    weights = softmax(np.where(hidden, -np.inf, queries @ keys))
+    scores = queries @ keys
+    scores = np.where(np.isfinite(scores), scores, np.nan)
+    weights = softmax(np.where(hidden, -np.inf, scores))
     return (weights @ values).transpose(1, 0, 2).astype(q.dtype)
 
 
@@ -246,9 +249,10 @@ def attention_merge(sums: Array, highest: Array, total: Array) -> Array:
     Shapes: sums [n_splits, n_rows, head_dim]; highest, total [n_splits, n_rows];
     result [n_rows, head_dim].
     """
-    top = np.where(total > 0, highest, -np.inf).max(axis=0)
-    factor = np.where(total > 0, np.exp(_double(highest) - top), 0.0)
-    weighted = np.where(factor[..., None] > 0, factor[..., None] * _double(sums), 0.0)
+    has_key = total != 0
+    top = np.where(has_key, highest, -np.inf).max(axis=0)
+    factor = np.where(has_key, np.exp(_double(highest) - top), 0.0)
+    weighted = np.where(has_key[..., None], factor[..., None] * _double(sums), 0.0)
     merged: Double = weighted.sum(axis=0) / (factor * total).sum(axis=0)[:, None]
     return merged.astype(sums.dtype)
 
@@ -256,15 +260,11 @@ def attention_merge(sums: Array, highest: Array, total: Array) -> Array:
 def softmax(x: Array) -> Double:
     """Exponentiate and normalise the last axis, in float64.
 
-    Entries of +inf share the mass equally; a row of -inf alone gives zeros.
+    Entries of -inf have no share, if there are others; one that is NaN spoils all.
     """
     wide = _double(x)
-    top = wide.max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        shifted = np.where(wide == top, 0.0, wide - top)
-    exps = np.where(np.isneginf(wide), 0.0, np.exp(shifted))
-    total = exps.sum(axis=-1, keepdims=True)
-    result: Double = exps / np.where(total > 0, total, 1.0)
+    exps = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    result: Double = exps / exps.sum(axis=-1, keepdims=True)
     return result
 
 
@@ -298,17 +298,16 @@ def router_top_k(
     """Choose k experts per token and their weights.
 
     Softmax over all experts, the k largest (ties: the lower index) in falling order,
-    renormalised to sum 1, then times the scale of each expert. NaN counts as -inf; a
-    sum of 0 gives equal weights.
+    renormalised to sum 1, then times the scale of each expert. What is not finite is
+    chosen first, and makes all weights of its token NaN.
     Shapes: logits [n_tokens, n_experts]; per_expert_scale [n_experts]; results
     [n_tokens, k].
     """
-    p = softmax(np.where(np.isnan(logits), -np.inf, logits))
-    idx = np.argsort(-p, axis=-1, kind="stable")[:, :k]
-    chosen = np.take_along_axis(p, idx, axis=-1)
-    total = chosen.sum(axis=-1, keepdims=True)
-    chosen = np.where(total > 0, chosen / np.where(total > 0, total, 1.0), 1.0 / k)
-    weights = chosen * _double(per_expert_scale)[idx]
+    finite = np.isfinite(logits)
+    order = np.where(finite, logits, np.inf)
+    idx = np.argsort(-order, axis=-1, kind="stable")[:, :k]
+    chosen = np.take_along_axis(np.where(finite, logits, np.nan), idx, axis=-1)
+    weights = softmax(chosen) * _double(per_expert_scale)[idx]
     return idx.astype(np.int32), weights.astype(logits.dtype)
 
 
@@ -404,8 +403,9 @@ def ple_combine(
 
 
 def softcap(logits: Array, cap: float) -> Array:
-    """Squash into (-cap, cap) by tanh."""
-    return (cap * np.tanh(_double(logits) / cap)).astype(logits.dtype)
+    """Squash into (-cap, cap) by tanh; what is not finite stays as it is."""
+    capped = cap * np.tanh(_double(logits) / cap)
+    return np.where(np.isfinite(logits), capped, logits).astype(logits.dtype)
 
 
 def last_rows(x: Array, n: int) -> Array:
@@ -445,8 +445,9 @@ def sample_keys(
     penalty: float,
     chunk: int,
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """Order logits by integers: 0 if suppressed, then NaN and -inf, then the numbers.
+    """Order logits by integers: 0 if suppressed, the numbers, infinities, NaN.
 
+    Suppressed tokens whose logits are not finite are not below all others.
     Positive logits of seen tokens are divided by the penalty, others multiplied.
     Shapes: logits [n_vocab]; suppressed, seen: ids; keys [n_vocab], and the largest of
     each chunk of them.
@@ -455,10 +456,12 @@ def sample_keys(
     by = np.float32(penalty)
     touched = values[seen]
     values[seen] = np.where(touched > 0, touched / by, touched * by)
-    values = np.minimum(values, np.finfo(np.float32).max) + np.float32(0)  # no -0
+    largest = np.finfo(np.float32).max
+    values = np.clip(values, -largest, largest) + np.float32(0)  # no -0
     bits = values.view(np.uint32)
     keys = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))
-    keys[np.isnan(values)] = 0x007FFFFF  # as -inf
     keys[suppressed] = 0
+    off = ~np.isfinite(logits)
+    keys[off] = np.abs(logits.astype(np.float32)).view(np.uint32)[off] | 1 << 31
     starts = np.arange(0, len(keys), chunk)
     return keys, np.maximum.reduceat(keys, starts)

@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from time import perf_counter
 
+from pyodide_app.errors import EngineError, FileFormatError, NumberError
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.graph.plan import Buffer, View
-from pyodide_app.graph.step_ops import STOPPED
+from pyodide_app.graph.step_ops import FAULT_SHIFT, STOPPED, TOKEN_MASK
 from pyodide_app.pace import Pace
+from pyodide_app.sampling import Fault, find_fault
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A token, and whether it is a stop token, after which nothing is sampled."""
+    """A token, and whether it is the last: a stop token, or none for a fault."""
 
     token: int
     is_stop: bool
+    fault: Fault = Fault.NONE
 
     @classmethod
     def from_word(cls, word: int) -> Sampled:
         """Read a word of the buffer that `ops.sample` fills."""
-        return cls(word & ~STOPPED, bool(word & STOPPED))
+        fault = Fault((word & ~STOPPED) >> FAULT_SHIFT)
+        return cls(word & TOKEN_MASK, bool(word & STOPPED), fault)
+
+
+_FOUND = {Fault.NOT_A_NUMBER: "NaN", Fault.INFINITE: "an infinity"}
+
+
+def fault_error(fault: Fault, n_before: int, kv: str) -> EngineError:
+    """Say why there is no token, after so many of what is being computed."""
+    if fault == Fault.ALL_SUPPRESSED:
+        return FileFormatError(
+            "this file lets the model say nothing",
+            found="every token of the vocabulary in tokenizer.ggml.suppress_tokens",
+            expected="a token that a reply may have",
+            remedy="Choose another file",
+        )
+    lighter = ", or load it with keys and values as f32" if kv == "f16" else ""
+    return NumberError(
+        "the model's numbers are not finite",
+        found=f"{_FOUND[fault]} in the logits after {n_before} tokens",
+        expected="finite numbers",
+        remedy="Check the file for damage; if there is none, choose another "
+        f"quantisation{lighter}",
+    )
+
+
+def find_row_fault(rows: bytes, n_vocab: int) -> tuple[int, Fault] | None:
+    """Return the first row of logits that is not finite, and how; None if all are."""
+    values = array("f", rows)
+    for begin in range(0, len(values), n_vocab):
+        row = values[begin : begin + n_vocab]
+        if not math.isfinite(sum(row)):  # in float64, which float32s cannot exceed
+            return begin // n_vocab, find_fault(row)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

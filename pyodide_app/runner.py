@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Self, TypedDict
 
 from pyodide_app import errors, pace, preflight, step
-from pyodide_app.decoding import Queue, Sampled
+from pyodide_app.decoding import Queue, Sampled, fault_error, find_row_fault
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device
 from pyodide_app.graph.plan import Buffer, View
@@ -157,22 +157,38 @@ class Runner:
 
         Without `sampling` it is Gemma's own; `progress` is told of a prompt of several
         chunks. Closing this early leaves the engine ready for the next request.
-        Raises ContextFullError when the prompt leaves no room for a token.
+        Raises ContextFullError when the prompt leaves no room for a token, and
+        NumberError when the model computes NaN or an infinity; the next request begins
+        with an empty cache then.
         """
         with self._serving(ids, max_tokens):
             stops = () if ignore_eos else self._stop_ids
             self._write_ids(self._buffers.stops, stops)
             options = sampling or SamplingOptions()
             items = self._run(list(ids), options, max_tokens, progress)
-            async with aclosing(items):
-                async for item in items:
-                    yield item
+            try:
+                async with aclosing(items):
+                    async for item in items:
+                        yield item
+            except errors.NumberError:
+                self._go_back(0)  # keys and values may be none
+                raise
 
     async def logits(self, ids: Sequence[int]) -> AsyncGenerator[bytes, None]:
-        """Yield the logits of every position in order, as float32 [rows, n_vocab]."""
+        """Yield the logits of every position in order, as float32 [rows, n_vocab].
+
+        Raises NumberError behind the last if some are NaN or infinite.
+        """
+        n_vocab, n, first = self.loaded.config.n_vocab, 0, None
         with self._serving(ids):
             async for rows in self._logits(ids):
+                if first is None and (found := find_row_fault(rows, n_vocab)):
+                    first = (found[1], n + found[0])
+                n += len(rows) // (4 * n_vocab)
                 yield rows
+            if first is not None:
+                self._go_back(0)
+                raise fault_error(*first, self.loaded.fit.kv)
 
     @contextmanager
     def _serving(
@@ -225,6 +241,8 @@ class Runner:
                 if self._stopping.is_set():
                     break
                 end = perf_counter()
+                if sampled.fault:
+                    raise fault_error(sampled.fault, len(new), self.loaded.fit.kv)
                 if sampled.is_stop:
                     reason = "stop"
                     break

@@ -2,8 +2,9 @@
 
 The next token is chosen in the order that users of Gemma's defaults expect:
 
-1. Suppressed tokens leave; NaN counts as -inf; the repetition penalty divides positive
-   logits of tokens already seen, and multiplies the others.
+1. Where a logit is NaN or infinite nothing is chosen: see `Fault`. Suppressed tokens
+   leave; the repetition penalty divides positive logits of tokens already seen, and
+   multiplies the others.
 2. Temperature 0: the largest logit, ties to the lower id. This ends it.
 3. top_k keeps the k largest logits, and all that equal the k-th.
 4. What remains is divided by the temperature.
@@ -28,6 +29,7 @@ import struct
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import ClassVar
 
 from pyodide_app.errors import RequestError
@@ -86,6 +88,15 @@ def _check_integer(name: str, value: int) -> None:
         )
 
 
+class Fault(IntEnum):
+    """Why no token can be chosen; the numbers are those of shaders/sample.wgsl."""
+
+    NONE = 0
+    INFINITE = 1
+    NOT_A_NUMBER = 2
+    ALL_SUPPRESSED = 3
+
+
 SamplingOptions.greedy = SamplingOptions(temperature=0.0)
 
 
@@ -123,6 +134,16 @@ def pack_ids(ids: Iterable[int], n_vocab: int) -> bytes:
     return bytes(bits)
 
 
+def find_fault(logits: Sequence[float], suppressed: Collection[int] = ()) -> Fault:
+    """Return what keeps the sampler from choosing; suppressed logits count, too."""
+    if any(map(math.isnan, logits)):
+        return Fault.NOT_A_NUMBER
+    if any(map(math.isinf, logits)):
+        return Fault.INFINITE
+    is_open = any(i not in suppressed for i in range(len(logits)))
+    return Fault.NONE if is_open else Fault.ALL_SUPPRESSED
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A token that may be drawn."""
@@ -140,7 +161,7 @@ def candidates(
 ) -> list[Candidate]:
     """Return the tokens that the options leave, the most probable first.
 
-    Empty if every logit is suppressed, NaN or -inf.
+    Empty if all are suppressed. The logits are finite.
     """
     kept = sorted(_keep(logits, options, suppressed, seen), key=lambda c: (-c[1], c[0]))
     total = math.fsum(math.exp(scaled) for _, scaled in kept)
@@ -159,16 +180,11 @@ def choose(
 ) -> int:
     """Choose the next token as shaders/sample.wgsl does.
 
-    `n_sampled` counts the draws of the request so far. Without candidates the lowest id
-    that is not suppressed is taken, and 0 if all are.
+    `n_sampled` counts the draws of the request so far. There is no fault.
     """
-    kept = _keep(logits, options, suppressed, seen)
-    if not kept:
-        open_ids = (i for i in range(len(logits)) if i not in suppressed)
-        return next(open_ids, 0)
     return min(
         (-score(scaled, options.seed, n_sampled, token_id), token_id)
-        for token_id, scaled in kept
+        for token_id, scaled in _keep(logits, options, suppressed, seen)
     )[1]
 
 
@@ -200,6 +216,11 @@ def _float32(value: float) -> float:
     except OverflowError:
         return math.copysign(math.inf, value)
     return rounded
+
+
+def _bounded(value: float) -> float:
+    """Round to float32, within its numbers."""
+    return max(-FLOAT32_MAX, min(_float32(value), FLOAT32_MAX))
 
 
 def _keep(
@@ -242,10 +263,10 @@ def _penalised(
     if penalty != 1:
         for i in seen:
             value = values[i]
-            values[i] = _float32(value / penalty if value > 0 else value * penalty)
+            values[i] = _bounded(value / penalty if value > 0 else value * penalty)
     for i in suppressed:
         values[i] = -math.inf
-    return [-math.inf if math.isnan(v) else min(v, FLOAT32_MAX) for v in values]
+    return values
 
 
 def _scaled(value: float, top: float, temperature: float) -> float:

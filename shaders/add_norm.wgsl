@@ -30,6 +30,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> residual: array<f32>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
+//#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 
 @compute @workgroup_size(WG)
@@ -43,7 +44,7 @@ fn main(
     squares += branch[row + d] * branch[row + d];
   }
   let mean = workgroup_sum(thread, squares) / f32(params.dim);
-  let factor = 1.0 / sqrt(mean + params.eps);
+  let factor = rms_factor(mean, params.eps);
   var scale = 1.0;
   if (HAS_SCALE) {
     scale = layer_scale[0];
@@ -56,7 +57,7 @@ fn main(
   }
   if (HAS_NEXT) {
     let next_mean = workgroup_sum(thread, squares) / f32(params.dim);
-    let next_factor = 1.0 / sqrt(next_mean + params.eps);
+    let next_factor = rms_factor(next_mean, params.eps);
     // Each thread reads back only what it wrote itself.
     for (var d = thread; d < params.dim; d += WG) {
       y[row + d] = residual[row + d] * next_factor * next_weight[d];

@@ -54,6 +54,7 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;
 
 //#include "common/state.wgsl"
+//#include "common/finite.wgsl"
 //#include "common/math.wgsl"
 //#include "common/rope.wgsl"
 //#include "common/partials.wgsl"
@@ -90,7 +91,7 @@ fn shares_sum(row: u32) -> f32 {
 }
 
 fn norm_factor(row: u32) -> f32 {
-  return 1.0 / sqrt(shares_sum(row) / f32(HEAD_DIM) + params.eps);
+  return rms_factor(shares_sum(row) / f32(HEAD_DIM), params.eps);
 }
 
 // This lane's share of the sum of squares of the head that begins at `begin`.
@@ -222,7 +223,7 @@ fn main(
     for (var item = thread; item < ITEMS; item += WG) {
       var score = LOWEST;
       if (tile + item / GROUP < end) {
-        score = shares_sum(item);
+        score = nan_if_infinite(shares_sum(item));
       }
       scores[item] = score;
     }

@@ -24,7 +24,7 @@ struct Params {
 //#include "common/partials.wgsl"
 //#include "common/math.wgsl"
 
-var<workgroup> factors: array<f32, SPLITS>;  // 0 for a split without a key
+var<workgroup> factors: array<f32, SPLITS>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -38,7 +38,7 @@ fn main(
   }
   for (var split = thread; split < SPLITS; split += WG) {
     let at = stats_begin(split, SPLITS, params.n_rows, row);
-    factors[split] = select(0.0, exp_f32(partials[at] - top), partials[at + 1u] > 0.0);
+    factors[split] = split_factor(vec2<f32>(partials[at], partials[at + 1u]), top);
   }
   workgroupBarrier();
   let d = group.y * WG + thread;
@@ -49,7 +49,7 @@ fn main(
   var total = 0.0;
   for (var split = 0u; split < SPLITS; split++) {
     let factor = factors[split];
-    if (factor > 0.0) {
+    if (holds_key(factor)) {
       sum += factor * partials[sums_begin(split, params.n_rows, row) + d];
       total += factor * partials[stats_begin(split, SPLITS, params.n_rows, row) + 1u];
     }

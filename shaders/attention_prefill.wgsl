@@ -47,6 +47,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 //#include "common/state.wgsl"
+//#include "common/finite.wgsl"
 //#include "common/math.wgsl"
 //#include "common/partials.wgsl"
 
@@ -70,6 +71,11 @@ var<workgroup> position: u32;
 var<private> first_token: u32;  // of the workgroup
 var<private> kv_head: u32;
 var<private> first_head: u32;
+
+fn checked4(x: vec4<f32>) -> vec4<f32> {
+  return vec4<f32>(
+    nan_if_infinite(x.x), nan_if_infinite(x.y), nan_if_infinite(x.z), nan_if_infinite(x.w));
+}
 
 fn exp4(x: vec4<f32>) -> vec4<f32> {
   return vec4<f32>(exp_f32(x.x), exp_f32(x.y), exp_f32(x.z), exp_f32(x.w));
@@ -207,7 +213,7 @@ fn main(
     var top = vec4<f32>(LOWEST);
     for (var k = 0u; k < 4u; k++) {
       let key = vec4<u32>(tile + 4u * key_block + k);
-      scores[k] = select(vec4<f32>(LOWEST), scores[k], (key >= first) & (key <= last));
+      scores[k] = select(vec4<f32>(LOWEST), checked4(scores[k]), (key >= first) & (key <= last));
       top = max(top, scores[k]);
     }
     k_tile[key_block * ROW_BLOCKS + row_block] = top;  // staged keys are done with
@@ -221,8 +227,8 @@ fn main(
     total *= factor;
     for (var k = 0u; k < 4u; k++) {
       // Where a row has seen no key yet, LOWEST - LOWEST must not count as one.
-      let visible = scores[k] > vec4<f32>(LOWEST);
-      let four = select(vec4<f32>(0.0), exp4(scores[k] - top), visible);
+      let hidden = bitcast<vec4<u32>>(scores[k]) == vec4<u32>(bitcast<u32>(LOWEST));
+      let four = select(exp4(scores[k] - top), vec4<f32>(0.0), hidden);
       total += four;
       exps[(4u * key_block + k) * ROW_BLOCKS + row_block] = four;
     }
@@ -239,7 +245,8 @@ fn main(
       }
     }
     for (var k = 0u; k < KEYS; k++) {
-      let words = slot_word(tile + k);
+      // Slots beyond the end may hold what is no number, and 0 times that is none.
+      let words = slot_word(min(tile + k, end - 1u));
       for (var i = 0u; i < OWN_WORDS; i++) {
         let value = kv_unpack(v_cache[words + min(column + i * COLUMNS, WORDS - 1u)]);
         for (var b = 0u; b < OWN_BLOCKS; b++) {

@@ -47,6 +47,7 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> v_cache: array<KvWord>;
 
 //#include "common/state.wgsl"
+//#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 //#include "common/rope.wgsl"
 
@@ -69,7 +70,7 @@ fn main(
     squares += dot(raw[begin + word], raw[begin + word]);
   }
   let mean = workgroup_sum(thread, squares) / f32(HEAD_DIM);
-  let factor = 1.0 / sqrt(mean + params.eps);
+  let factor = rms_factor(mean, params.eps);
   let position = state.position + params.first_token + token;
   let to_query = (token * params.n_heads + group.x) * WORDS;
   let to_cache = (position % params.n_slots * params.n_kv_heads + kv_head) * WORDS;

@@ -1,7 +1,7 @@
 // matvec_many - up to three matrices times one vector, which may still have to be made.
 //
 //   y[a_begin + r] = cap(sum_d a[r, d] * h[d]), r < a_rows;  likewise b and c
-//   cap(v) = cap * tanh(v / cap) with HAS_CAP, else v
+//   cap(v) = cap * tanh(v / cap) with HAS_CAP, as softcap; else v
 //
 // shapes     a, b, c: [their rows, dim_in] quant, none for a matrix that is absent;
 //            h: [dim_in], by an input (shaders/input/) from x, more and vectors;
@@ -107,7 +107,7 @@ fn main(
     for (var k = thread.x; k < 4u && row + k < n_rows; k += LANES) {
       var sum = sums[k];
       if (HAS_CAP) {
-        sum = params.cap * tanh_f32(sum / params.cap);
+        sum = softcap_f32(sum, params.cap);
       }
       y[y_begin + row + k] = sum;
     }

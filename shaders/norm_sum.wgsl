@@ -23,6 +23,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> weight_b: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
+//#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 
 @compute @workgroup_size(WG)
@@ -38,8 +39,8 @@ fn main(
   }
   let mean_a = workgroup_sum(thread, squares.x) / f32(params.dim);
   let mean_b = workgroup_sum(thread, squares.y) / f32(params.dim);
-  let factor_a = 1.0 / sqrt(mean_a + params.eps);
-  let factor_b = 1.0 / sqrt(mean_b + params.eps);
+  let factor_a = rms_factor(mean_a, params.eps);
+  let factor_b = rms_factor(mean_b, params.eps);
   for (var d = thread; d < params.dim; d += WG) {
     y[row + d] = a[row + d] * factor_a * weight_a[d] + b[row + d] * factor_b * weight_b[d];
   }

@@ -25,6 +25,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> weight: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
+//#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 
 @compute @workgroup_size(WG)
@@ -40,7 +41,7 @@ fn main(
     squares += value * value;
   }
   let mean = workgroup_sum(thread, squares) / f32(params.dim);
-  let factor = params.scale_projected / sqrt(mean + params.eps);
+  let factor = params.scale_projected * rms_factor(mean, params.eps);
   for (var d = thread; d < params.dim; d += WG) {
     let normed = projected[begin + d] * factor * weight[d];
     y[begin + d] = (normed + embedded[begin + d] * params.scale_embedded) * 0.7071067811865476;

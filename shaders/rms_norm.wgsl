@@ -24,6 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
+//#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 
 @compute @workgroup_size(WG)
@@ -38,7 +39,7 @@ fn main(
     squares += value * value;
   }
   let mean = workgroup_sum(thread, squares) / f32(params.dim);
-  let factor = params.scale / sqrt(mean + params.eps);
+  let factor = params.scale * rms_factor(mean, params.eps);
   for (var d = thread; d < params.dim; d += WG) {
     var value = x[row + d] * factor;
     if (HAS_WEIGHT) {

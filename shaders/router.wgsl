@@ -35,6 +35,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
 
 //#include "dot/{quant}.wgsl"
+//#include "common/finite.wgsl"
 //#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"
 
@@ -60,7 +61,7 @@ fn main(
   }
   let n = f32(params.dim);
   let mean = lanes_sum(thread.x, thread.y, vec4<f32>(squares)).x / n;
-  let factor = 1.0 / sqrt(mean + params.eps);
+  let factor = rms_factor(mean, params.eps);
   products = lanes_sum(thread.x, thread.y, products);
   for (var k = thread.x; k < 4u && row + k < params.n_rows; k += LANES) {
     logits[params.row_begin + row + k] = products[k] * factor / sqrt(n);

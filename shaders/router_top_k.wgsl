@@ -3,8 +3,8 @@
 //   p = softmax(logits[t, :]);  S = the top_k largest p, in falling order
 //   idx[t, j] = S_j;  weight[t, j] = p[S_j] / sum_S p * scale[S_j]
 //
-// Ties go to the lower index. NaN counts as -inf; entries of +inf share the mass equally;
-// without any mass the chosen weigh the same.
+// Ties go to the lower index. A logit that is NaN or infinite is chosen first, and makes
+// all weights of its token NaN.
 //
 // shapes     logits: [n, stride] f32;  scale: [n_experts] f32;
 //            idx: [n, top_k] u32;  weight: [n, top_k] f32;  top_k <= n_experts <= 1024

@@ -8,7 +8,9 @@
 // nothing depends on an order of threads. Sums are of integers, so any order is right.
 //
 // A stop token ends the request: the state stays at the last token that was run, so that
-// whatever replays are still queued run it again and change nothing.
+// whatever replays are still queued run it again and change nothing. So does a logit that
+// is no number, and a vocabulary that is suppressed as a whole: the word of `sampled` then
+// has a fault, beside the id.
 //
 // shapes     keys: [n_vocab] u32;  maxima: [ceil(n_vocab / CHUNK)] u32, at most LIST;
 //            stops, seen: [ceil(n_vocab / 32)] u32, a bit per token;  tokens:
@@ -54,7 +56,10 @@ const DRAW: u32 = 1u;   // flags of the steps to take
 const TOP_K: u32 = 2u;
 const TOP_P: u32 = 4u;
 const WORTHLESS: f32 = -1000.0;  // a scaled logit far below where exp is 0
-const STOPPED: u32 = 0x80000000u;  // of a word of `sampled`: the token ends the request
+const STOPPED: u32 = 0x80000000u;  // of a word of `sampled`: it is the request's last
+const INFINITE: u32 = 0x10000000u;  // the faults that a word may have
+const NOT_A_NUMBER: u32 = 0x20000000u;
+const ALL_SUPPRESSED: u32 = 0x30000000u;
 
 var<workgroup> list_keys: array<u32, LIST>;  // the maxima, then the keys of the listed
 var<workgroup> list_ids: array<u32, LIST>;
@@ -129,8 +134,15 @@ fn load_maxima(thread: u32) {
   top = atomicLoad(&top_key);
 }
 
+fn fault() -> u32 {
+  if (top >= KEY_OF_INFINITY) {
+    return select(NOT_A_NUMBER, INFINITE, top == KEY_OF_INFINITY);
+  }
+  return select(0u, ALL_SUPPRESSED, top == 0u);
+}
+
 fn choose_steps() -> u32 {
-  if (state.temperature == 0.0 || top <= KEY_OF_MINUS_INFINITY) {
+  if (state.temperature == 0.0 || fault() != 0u) {
     return 0u;
   }
   return DRAW | select(0u, TOP_K, state.top_k > 0u) | select(0u, TOP_P, state.top_p < 1.0);
@@ -161,7 +173,7 @@ fn list_top(thread: u32, count: u32) {
   n_items = LIST;
   let bound = radix_select(thread, 0u, BY_COUNT, f32(count), 2u);
   for (var i = thread; i < LIST; i += WG) {
-    if (list_keys[i] >= bound && list_keys[i] > KEY_OF_MINUS_INFINITY) {
+    if (list_keys[i] >= bound && list_keys[i] > 0u) {
       chunks[atomicAdd(&n_chunks, 1u)] = i;
     }
   }
@@ -170,7 +182,7 @@ fn list_top(thread: u32, count: u32) {
   for (var i = thread; i < n_ids; i += WG) {
     let id = chunks[i / CHUNK] * CHUNK + i % CHUNK;
     let key = keys[min(id, params.n_vocab - 1u)];
-    if (id < params.n_vocab && key >= bound && key > KEY_OF_MINUS_INFINITY) {
+    if (id < params.n_vocab && key >= bound && key > 0u) {
       let slot = atomicAdd(&n_listed, 1u);
       if (slot < LIST) {
         list_keys[slot] = key;
@@ -196,7 +208,7 @@ fn draw(thread: u32, threshold: u32) {
   var n_here = 0u;
   for (var i = thread; i < n_items; i += WG) {
     let key = item_key(i);
-    if (key >= threshold && key > KEY_OF_MINUS_INFINITY) {
+    if (key >= threshold && key > 0u) {
       let x = scaled(key);
       if (exp_f32(x) >= state.min_p) {
         let id = item_id(i);
@@ -224,8 +236,8 @@ fn commit(token: u32, n_candidates: u32) {
     return;
   }
   let bit = 1u << (token & 31u);
-  let is_stop = (stops[token >> 5u] & bit) != 0u;
-  sampled[state.n_sampled] = select(token, token | STOPPED, is_stop);
+  let is_stop = fault() != 0u || (stops[token >> 5u] & bit) != 0u;
+  sampled[state.n_sampled] = token | fault() | select(0u, STOPPED, is_stop);
   state.token = token;
   state.n_candidates = n_candidates;
   state.n_sampled += 1u;
@@ -251,7 +263,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
   if ((chosen & DRAW) == 0u) {
     find_top(thread);
     if (thread == 0u) {
-      commit(atomicLoad(&best_id), select(0u, 1u, top > KEY_OF_MINUS_INFINITY));
+      commit(atomicLoad(&best_id), select(0u, 1u, fault() == 0u));
     }
     return;
   }

@@ -1,6 +1,7 @@
 // sample_keys - logits as keys that sort, and the largest key of each chunk of ids.
 //
-//   keys[id] = 0 if id is suppressed, else the order of its logit after the penalty
+//   keys[id] = 0 if id is suppressed, else the order of its logit after the penalty;
+//              from KEY_OF_INFINITY on if the logit is infinite, above it if it is NaN
 //   maxima[c] = max of keys[CHUNK c .. CHUNK (c + 1) - 1]
 //
 // What `sample` needs to look at few chunks only; here all workgroups share the work.
@@ -35,21 +36,21 @@ struct Params {
 
 var<workgroup> largest: array<atomic<u32>, WG / LANES>;
 
-// 0 for a suppressed token, the key of -inf for one that cannot be drawn.
+// What is no number is above all numbers, whatever its sign; a suppressed token below.
 fn logit_key(id: u32) -> u32 {
+  var logit = logits[id];
+  if (!is_finite_f32(logit)) {
+    return bitcast<u32>(logit) | 0x80000000u;
+  }
   let bit = 1u << (id & 31u);
   if ((suppressed[id >> 5u] & bit) != 0u) {
     return 0u;
-  }
-  var logit = logits[id];
-  if (is_nan_f32(logit)) {
-    return KEY_OF_MINUS_INFINITY;
   }
   let penalty = state.repetition_penalty;
   if (penalty != 1.0 && (seen[id >> 5u] & bit) != 0u) {
     logit = select(logit * penalty, logit / penalty, logit > 0.0);
   }
-  return min(order_key(logit), KEY_OF_INFINITY - 1u);  // at most the largest number
+  return clamp(order_key(logit), KEY_OF_LOWEST, KEY_OF_INFINITY - 1u);
 }
 
 @compute @workgroup_size(WG)

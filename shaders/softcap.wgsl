@@ -1,6 +1,6 @@
 // softcap - squash into (-cap, cap), elementwise.
 //
-//   y[i] = cap * tanh(x[i] / cap)
+//   y[i] = cap * tanh(x[i] / cap), NaN and infinities as they are
 //
 // shapes     x, y: [n] f32
 // bindings   0 params, 1 x, 2 y
@@ -30,6 +30,6 @@ fn main(
 ) {
   let i = (group.y * n_groups.x + group.x) * WG + thread;
   if (i < params.n) {
-    y[i] = params.cap * tanh_f32(x[i] / params.cap);
+    y[i] = softcap_f32(x[i], params.cap);
   }
 }

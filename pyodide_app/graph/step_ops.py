@@ -6,7 +6,10 @@ from pyodide_app.graph.recorder import Recorder, fold
 from pyodide_app.graph.tensors import Part, Tensor, Weight
 
 SMALL_VOCABULARY = 16384  # entries, up to which candidates are found in a short list
-STOPPED = 1 << 31  # in a word of `sampled`: the token ends the request
+# In a word of `sampled`: it is the request's last; where its `Fault` lies; the token.
+STOPPED = 1 << 31
+FAULT_SHIFT = 28
+TOKEN_MASK = (1 << FAULT_SHIFT) - 1
 
 
 class StepOps(Recorder):
@@ -50,9 +53,10 @@ class StepOps(Recorder):
     ) -> None:
         """Choose the next token, store it in `tokens[0]` and advance the state.
 
-        Each draw of a request has its place in `sampled`; a stop token has its highest
-        bit set there, and is the last to advance anything. `ordered` is what
-        `sample_keys` gave. Shapes: stops, seen: one bit per vocabulary entry.
+        Each draw of a request has its place in `sampled`. A stop token has its highest
+        bit set there, and is the last to advance anything; so has a token that could
+        not be chosen, with the reason below that bit. `ordered` is what `sample_keys`
+        gave. Shapes: stops, seen: one bit per vocabulary entry.
         """
         keys, maxima = ordered
         chunk, most = _chunk_and_list(keys.shape[0])

@@ -1,15 +1,20 @@
 // int8 - sixteen elements of x as signed bytes and a scale, and their exact products.
 //
 // The scale is the largest magnitude / 127; elements are rounded to the nearest, ties to
-// the even one. What is nothing but zeros, or too small to divide by, becomes zeros.
+// the even one. What is nothing but zeros, or too small to divide by, becomes zeros. The
+// largest is found among the bits, as integers: NaN is above all numbers there.
 struct Quantised {
   words: vec4<u32>,
   scale: f32,
 }
 
+fn magnitudes(x: vec4<f32>) -> vec4<u32> {
+  return bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
+}
+
 fn quantise(x: mat4x4<f32>) -> Quantised {
-  let tops = max(max(abs(x[0]), abs(x[1])), max(abs(x[2]), abs(x[3])));
-  let top = max(max(tops.x, tops.y), max(tops.z, tops.w));
+  let tops = max(max(magnitudes(x[0]), magnitudes(x[1])), max(magnitudes(x[2]), magnitudes(x[3])));
+  let top = bitcast<f32>(max(max(tops.x, tops.y), max(tops.z, tops.w)));
   let factor = select(127.0 / top, 0.0, top < 1e-30);
   return Quantised(
     vec4<u32>(

@@ -2,8 +2,10 @@
 // needs shader-f16
 alias KvWord = vec4<f16>;
 
+//#include "common/f16_range.wgsl"
+
 fn kv_pack(values: vec4<f32>) -> KvWord {
-  return KvWord(values);
+  return KvWord(f16_or_nan(values));
 }
 
 fn kv_unpack(word: KvWord) -> vec4<f32> {

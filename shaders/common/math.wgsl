@@ -1,4 +1,4 @@
-// exp_f32, log_f32, log1p_f32, tanh_f32 - exponentials as good on every adapter.
+// exp_f32, log_f32, log1p_f32, tanh_f32, softcap_f32 - exponentials as good on every adapter.
 //
 // WGSL lets exp be off by 3 + 2|x| ulp, log by 2^-21 absolute near 1, and leaves tanh to
 // both. Software adapters use that freedom: exp 63 ulp off, log(1 - 2^-23) by 16 % or more,
@@ -14,6 +14,10 @@ const LN2_LOW: f32 = -2.12194440e-4;
 
 fn is_nan_f32(x: f32) -> bool {
   return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn is_finite_f32(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
 // 2^n for -126 <= n <= 127.
@@ -92,4 +96,9 @@ fn tanh_f32(x: f32) -> f32 {
   let large = 1.0 - 2.0 / (exp_f32(2.0 * min(abs(x), 10.0)) + 1.0);
   let y = select(select(large, -large, x < 0.0), small, abs(x) < 0.625);
   return select(y, x, is_nan_f32(x));
+}
+
+// x squashed into (-cap, cap); what is no number stays as it is, and is seen.
+fn softcap_f32(x: f32, cap: f32) -> f32 {
+  return select(x, cap * tanh_f32(x / cap), is_finite_f32(x));
 }

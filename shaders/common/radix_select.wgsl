@@ -6,8 +6,7 @@
 // largest, so that sums are exact and the same in any order; they are kept as a high and
 // a low part of 14 bits per item, whose sums hold 2^18 items.
 //
-// The kernel gives `n_items`, `item_key(i)` and `scaled(key)`. Keys up to that of -inf
-// never count. Call in uniform control flow. Needs common/math.wgsl, common/order.wgsl.
+// The kernel gives `n_items`, `item_key(i)` and `scaled(key)`. Keys of 0 never count. Call in uniform control flow. Needs common/math.wgsl, common/order.wgsl.
 const BY_COUNT: u32 = 0u;
 const BY_MASS: u32 = 1u;
 const MASS_UNIT: f32 = 268435440.0;  // 2^28 - 16: the largest f32 whose high part fits
@@ -44,7 +43,7 @@ fn sum_masses(thread: u32, lowest: u32) -> f32 {
   var sum = vec2(0u);
   for (var i = thread; i < n_items; i += WG) {
     let key = item_key(i);
-    if (key >= lowest && key > KEY_OF_MINUS_INFINITY) {
+    if (key >= lowest && key > 0u) {
       let mass = key_mass(key);
       sum += vec2(mass >> PART_BITS, mass & LOW_PART);
     }
@@ -66,7 +65,7 @@ fn count_digits(thread: u32, lowest: u32, mode: u32, prefix: u32, shift: u32) {
   workgroupBarrier();
   for (var i = thread; i < n_items; i += WG) {
     let key = item_key(i);
-    let is_counted = key >= lowest && key > KEY_OF_MINUS_INFINITY;
+    let is_counted = key >= lowest && key > 0u;
     if (is_counted && (((key ^ prefix) >> shift) >> 8u) == 0u) {
       let digit = (key >> shift) & 255u;
       var mass = 1u;

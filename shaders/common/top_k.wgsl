@@ -1,7 +1,6 @@
 // choose_top_k - the experts with the top_k largest logits, in falling order, in `chosen`.
 //
-// Ties go to the lower index. NaN counts as -inf; beside +inf all others are without mass
-// and tie. An expert's place is the number of experts that come before it, but only few
+// Ties go to the lower index. An expert's place is the number of experts that come before it, but only few
 // are worth the count against all others: first each meets some leaders, the largest of
 // equal shares, and drops out once top_k of them come before it. Of 128 experts about 11
 // are left for top_k = 8, and a workgroup takes 450 SIMD32 instructions, where all
@@ -22,21 +21,21 @@ fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {
   return a.x > b.x || (a.x == b.x && a.y < b.y);
 }
 
+// An expert with its key.
+fn contender(row: u32, expert: u32) -> vec2<u32> {
+  return vec2(logit_key(row + expert), expert);
+}
+
 // The largest of every n_leaders-th expert from `first` on.
 fn find_leader(row: u32, first: u32, n_leaders: u32) -> vec2<u32> {
-  var leader = vec2(logit_key(row + first), first);
+  var leader = contender(row, first);
   for (var e = first + n_leaders; e < N_EXPERTS; e += n_leaders) {
-    let rival = vec2(logit_key(row + e), e);
+    let rival = contender(row, e);
     if (comes_before(rival, leader)) {
       leader = rival;
     }
   }
   return leader;
-}
-
-// An expert with its key, raised to `lowest`.
-fn contender(row: u32, expert: u32, lowest: u32) -> vec2<u32> {
-  return vec2(max(logit_key(row + expert), lowest), expert);
 }
 
 // By `n_threads` threads, from the logits that begin at `row`.
@@ -50,17 +49,11 @@ fn choose_top_k(thread: u32, n_threads: u32, row: u32) {
   }
   workgroupBarrier();
 
-  var top = 0u;
-  for (var i = 0u; i < n_leaders; i++) {
-    top = max(top, leaders[i].x);
-  }
-  let lowest = select(0u, KEY_OF_INFINITY - 1u, top == KEY_OF_INFINITY);
   for (var e = thread; e < N_EXPERTS; e += n_threads) {
-    let own = contender(row, e, lowest);
+    let own = contender(row, e);
     var n_before = 0u;
     for (var i = 0u; i < n_leaders; i++) {
-      let leader = vec2(max(leaders[i].x, lowest), leaders[i].y);
-      n_before += u32(comes_before(leader, own));
+      n_before += u32(comes_before(leaders[i], own));
     }
     if (n_before < TOP_K) {
       candidates[atomicAdd(&n_candidates, 1u)] = e;
@@ -70,10 +63,10 @@ fn choose_top_k(thread: u32, n_threads: u32, row: u32) {
 
   let n = atomicLoad(&n_candidates);
   for (var i = thread; i < n; i += n_threads) {
-    let own = contender(row, candidates[i], lowest);
+    let own = contender(row, candidates[i]);
     var place = 0u;
     for (var other = 0u; other < n; other++) {
-      place += u32(comes_before(contender(row, candidates[other], lowest), own));
+      place += u32(comes_before(contender(row, candidates[other]), own));
     }
     if (place < TOP_K) {
       chosen[place] = own.y;

@@ -14,12 +14,13 @@ override HAS_NORM: bool = true;
 
 var<workgroup> input: array<vec4<f32>, (DIM / 4u + SPREAD - 1u) / SPREAD * SPREAD>;
 
+//#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 //#include "common/spread.wgsl"
 
 // The factor of a root-mean-square norm, from each thread's sum of squares.
 fn norm_factor(thread: u32, squares: f32) -> f32 {
-  return 1.0 / sqrt(workgroup_sum(thread, squares) / f32(DIM) + params.eps);
+  return rms_factor(workgroup_sum(thread, squares) / f32(DIM), params.eps);
 }
 
 fn make_input(thread: u32, is_first: bool) {

@@ -23,7 +23,7 @@ fn make_input(thread: u32, is_first: bool) {
     stats[i] = select(four.zw, four.xy, at % 4u == 0u);
   }
   workgroupBarrier();
-  // A row's statistics become the factors of its splits, 0 for one without a key.
+  // A row's statistics become the factors of its splits.
   for (var row = thread; row < n_rows; row += WG) {
     var top = LOWEST;
     for (var i = row; i < SPLITS * n_rows; i += n_rows) {
@@ -31,7 +31,7 @@ fn make_input(thread: u32, is_first: bool) {
     }
     var total = 0.0;
     for (var i = row; i < SPLITS * n_rows; i += n_rows) {
-      let factor = select(0.0, exp_f32(stats[i].x - top), stats[i].y > 0.0);
+      let factor = split_factor(stats[i], top);
       total += factor * stats[i].y;
       stats[i].x = factor;
     }
@@ -43,7 +43,7 @@ fn make_input(thread: u32, is_first: bool) {
     var sum = vec4<f32>(0.0);
     for (var split = 0u; split < SPLITS; split++) {
       let factor = stats[split * n_rows + row].x;
-      if (factor > 0.0) {
+      if (holds_key(factor)) {
         sum += factor * x[sums_begin(split, n_rows, row) / 4u + i % (HEAD_DIM / 4u)];
       }
     }

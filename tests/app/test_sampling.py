@@ -11,7 +11,7 @@ import pytest
 from pyodide_app import sampling
 from pyodide_app.errors import RequestError
 from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.sampling import Fault, SamplingOptions
 
 NAN, INF = math.nan, math.inf
 RECORDED_BITS = [0x9BAFD7C6, 0xFA9F79A6, 0xA2AC6FB1]
@@ -148,23 +148,28 @@ def test_temperature_flattens() -> None:
     assert ratio == pytest.approx((0.5 / 0.03) ** 0.5, rel=1e-5)
 
 
-def test_non_numbers_and_infinities() -> None:
-    assert kept(ALL, [NAN, 1.0, -INF, 2.0]) == [3, 1]
-    assert [c.probability for c in sampling.candidates([INF, 0.0, INF], ALL)] == [
-        0.5,
-        0.5,
-        0.0,
-    ]
-    assert kept(ALL, [NAN, -INF]) == []
+@pytest.mark.parametrize(
+    ("logits", "suppressed", "fault"),
+    [
+        ([1.0, -3e38], (), Fault.NONE),
+        ([1.0, NAN, INF], (), Fault.NOT_A_NUMBER),
+        ([1.0, INF], (), Fault.INFINITE),
+        ([-INF, 1.0], (), Fault.INFINITE),
+        ([1.0, NAN], (1,), Fault.NOT_A_NUMBER),
+        ([1.0, 2.0], (1,), Fault.NONE),
+        ([1.0, 2.0], (0, 1), Fault.ALL_SUPPRESSED),
+    ],
+)
+def test_faults(logits: list[float], suppressed: tuple[int], fault: Fault) -> None:
+    assert sampling.find_fault(logits, suppressed) == fault
 
 
 # -- the choice -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [SamplingOptions.greedy, ALL])
-def test_choice_without_candidates(options: SamplingOptions) -> None:
-    assert sampling.choose([NAN, NAN, -INF], options, 0, suppressed={0}) == 1
-    assert sampling.choose([1.0, 2.0], options, 0, suppressed={0, 1}) == 0
+def test_a_penalty_keeps_within_the_numbers() -> None:
+    greedy = replace(SamplingOptions.greedy, repetition_penalty=1000.0)
+    assert sampling.choose([-3e38, -3.4e38], greedy, 0, seen={0, 1}) == 0
 
 
 def test_greedy_ties_go_to_the_lower_id() -> None:

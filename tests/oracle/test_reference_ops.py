@@ -254,15 +254,24 @@ def test_router_scales_after_renormalising() -> None:
     close(weights, np.array([[-2 * 2 / 3, 0.5 / 3]]))
 
 
-def test_router_bears_what_is_not_finite() -> None:
+def test_router_chooses_what_is_not_finite_and_weighs_nothing() -> None:
     inf, nan = np.inf, np.nan
     logits = np.array(
-        [[0, inf, 1, inf], [nan, 1, nan, 2], [nan] * 4, [-inf] * 4], np.float32
+        [[0, inf, 1, inf], [nan, 1, nan, 2], [0, 1, 2, -inf], [-inf] * 4], np.float32
     )
     idx, weights = ops.router_top_k(logits, np.ones(4, np.float32), 2)
-    assert idx.tolist() == [[1, 3], [3, 1], [0, 1], [0, 1]]
-    close(weights[[0, 2, 3]], np.full((3, 2), 0.5))
-    close(weights[1], np.array([math.e, 1]) / (math.e + 1))
+    assert idx.tolist() == [[1, 3], [0, 2], [3, 2], [0, 1]]
+    assert np.isnan(weights).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_lost_in_no_reduction(bad: float) -> None:
+    x = np.array([[1.0, bad, 2.0]], np.float32)
+    q, keys = np.ones((1, 1, 1)), np.array([1.0, bad, 2.0]).reshape(3, 1, 1)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(ops.rms_norm(x, None, 1e-6)).all()
+        assert np.isnan(ops.attention(q, keys, np.ones_like(keys), np.array([2]), None))
+        assert np.isnan(ops.quantise_int8(np.resize(x, (1, 16)))).all()
 
 
 def counting_sort(idx: np.ndarray, n_experts: int) -> tuple[list[int], list[int], list]:

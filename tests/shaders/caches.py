@@ -39,10 +39,13 @@ def representable(rows: np.ndarray, kv: str) -> np.ndarray:
 
 
 def fill(bench: Bench, cache: LayerCache, keys: np.ndarray, values: np.ndarray) -> None:
-    """Store positions 0.. in their slots; later ones overwrite, as in a ring."""
+    """Store positions 0.. in their slots; later ones overwrite, as in a ring.
+
+    Other slots hold what an earlier request may have left there.
+    """
     shape = (cache.n_slots, cache.n_kv_heads, cache.head_dim)
     for buffer, rows in ((cache.k, keys), (cache.v, values)):
-        slots = np.zeros(shape, KINDS[cache.kv])
+        slots = np.full(shape, np.nan, KINDS[cache.kv])
         begin = max(0, len(rows) - cache.n_slots)
         slots[np.arange(begin, len(rows)) % cache.n_slots] = rows[begin:]
         bench.device.write(buffer, 0, slots.tobytes())

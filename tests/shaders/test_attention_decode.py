@@ -197,6 +197,47 @@ def test_equal_and_far_apart_scores(score: float, tune: Tuning) -> None:
     bench.close()
 
 
+@BOTH
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n_splits", [1, 2, 7])
+def test_a_score_that_is_no_number_is_not_left_out(
+    n_splits: int, bad: float, tune: Tuning
+) -> None:
+    """However small its weight would be, and whatever other splits hold."""
+    tune = replace(tune, attention_groups=n_splits, attention_keys=1)
+    bench, dim = Bench(tune), 64
+    keys = np.zeros((199, 1, dim), np.float32)
+    keys[150], keys[5, 0, 3] = 2.0, bad  # the other keys weigh exp(-128) = 0
+    cache = make_cache(bench, "f32", 200, 1, 0, 1, dim)
+    fill(bench, cache, keys, np.ones_like(keys))
+    ones, rope = bench.vector(np.ones(dim)), make_rope(bench, 1e4, dim, 0, 256)
+    q = bench.tensor(np.ones((1, 2 * dim), np.float32))
+    heads = Heads(q, None, None, ones, None, rope, 0.0)
+    (y,) = bench.run(lambda ops: ops.settle(ops.attention(heads, cache)), position=198)
+    assert np.isnan(y).all()
+    assert decode_shape(bench.tuning, cache, 2).n_splits == n_splits
+    bench.close()
+
+
+@pytest.mark.parametrize("kv", ["f32", "f16"])
+def test_what_the_cache_cannot_hold_is_stored_as_no_number(kv: str) -> None:
+    bench, dim = Bench(), 64
+    cache = make_cache(bench, kv, 8, 1, 0, 1, dim)
+    rope = make_rope(bench, THETA, dim, 0, 64)
+    raw = pieces(bench, [np.ones((1, dim), np.float32)] * 3)
+    k_norm = np.where(np.arange(dim) < 32, 65504.0, 66000.0)
+    norms = bench.vector(np.ones(dim)), bench.vector(k_norm)
+    heads = Heads(*raw, *norms, rope, 0.0)
+    (y,) = bench.run(lambda ops: ops.settle(ops.attention(heads, cache)), position=0)
+    k, v = stored(bench, cache)
+    assert np.array_equal(k[0, 0, :32], k_norm[:32]) and np.isfinite(v[0]).all()
+    if kv == "f32":
+        assert np.array_equal(k[0, 0], k_norm) and np.isfinite(y).all()
+    else:
+        assert np.isnan(k[0, 0, 32:]).all() and np.isnan(y).all()
+    bench.close()
+
+
 def test_one_query_of_several_tokens_is_the_last() -> None:
     bench, dim = Bench(), 64
     cache = make_cache(bench, "f32", 64, 5, 8, 1, dim)

@@ -169,6 +169,32 @@ def test_equal_and_far_apart_scores(score: float, tune: Tuning) -> None:
     bench.close()
 
 
+@BOTH
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("split_turns", [0, 300])
+def test_a_score_that_is_no_number_is_not_left_out(
+    split_turns: int, bad: float, tune: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small its weight would be, and whatever other splits hold."""
+    if split_turns:
+        monkeypatch.setattr(
+            "pyodide_app.graph.attention_shape._MOST_TURNS", split_turns
+        )
+    bench, dim = Bench(tune), 64
+    keys = np.zeros((199, 1, dim), np.float32)
+    keys[150], keys[5, 0, 3] = 2.0, bad  # the other keys weigh exp(-128) = 0
+    cache = make_cache(bench, "f32", 200, 2, 0, 1, dim)
+    fill(bench, cache, keys, np.ones_like(keys))
+    q = bench.tensor(np.ones((2, 2 * dim), np.float32))
+    (y,) = bench.run(
+        lambda ops: ops.settle(ops.attention_prefill(q, cache)),
+        n_tokens=2,
+        position=197,
+    )
+    assert np.isnan(y).all()
+    bench.close()
+
+
 @pytest.mark.parametrize(("case", "low"), [(Case(9, 70, score=60.0), 100.0)])
 def test_large_scores_do_not_overflow(case: Case, low: float) -> None:
     q, keys, values = case.inputs()

@@ -39,3 +39,12 @@ def test_a_row_of_zeros_stays_zero() -> None:
     (y,) = bench.run(lambda ops: ops.rms_norm(bench.tensor(x), None, 1e-6))
     assert not y.any()
     bench.close()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_overflows_does_not_become_zeros(value: float) -> None:
+    bench, x = Bench(), np.ones((2, 64), np.float32)
+    x[0, 5] = value
+    (y,) = bench.run(lambda ops: ops.rms_norm(bench.tensor(x), None, 1e-6))
+    assert np.isnan(y[0]).all() and np.isfinite(y[1]).all()
+    bench.close()

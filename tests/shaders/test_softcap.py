@@ -32,8 +32,15 @@ def test_is_relative_to_each_element() -> None:
 
 
 def test_keeps_zero_and_bounds_extremes() -> None:
-    x = np.array([[0.0, 3e38, -3e38, np.inf, -np.inf]], np.float32)
-    np.testing.assert_array_equal(softcap(x, 30.0), [[0.0, 30.0, -30.0, 30.0, -30.0]])
+    x = np.array([[0.0, 3e38, -3e38]], np.float32)
+    np.testing.assert_array_equal(softcap(x, 30.0), [[0.0, 30.0, -30.0]])
+
+
+def test_hides_nothing_that_is_no_number() -> None:
+    x = np.array([[np.inf, -np.inf, np.nan, 1.0]], np.float32)
+    np.testing.assert_array_equal(softcap(x, 30.0)[:, :3], x[:, :3])
+    compare.close("softcap", softcap(x[:, 3:], 30.0), oracle.softcap(x[:, 3:], 30.0))
+    np.testing.assert_array_equal(oracle.softcap(x, 30.0)[:, :3], x[:, :3])
 
 
 def test_keeps_order() -> None:
