@@ -37,6 +37,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @contextmanager
 def serving(folder: Path, **limits: float) -> Iterator[server.PageServer]:
     """Serve with other limits than the usual ones."""
@@ -45,6 +53,7 @@ def serving(folder: Path, **limits: float) -> Iterator[server.PageServer]:
         threading.Thread(target=page.serve_forever, args=[0.01], daemon=True).start()
         yield page
         page.shutdown()
+    until(lambda: not page._open)  # all threads have ended
 
 
 def connect(page: server.PageServer) -> socket.socket:
@@ -78,14 +87,6 @@ def is_ended(client: socket.socket) -> bool:
         return True
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for something to become true."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 # -- many ----------------------------------------------------------------------------
 
 
@@ -109,6 +110,7 @@ def test_closes_what_has_asked_for_nothing_for_longest_when_it_is_full(folder):
 
     with serving(folder, max_connections=3) as page, ExitStack() as clients:
         first, second, third = (clients.enter_context(connect(page)) for _ in range(3))
+        until(lambda: len(page._waiting) == 3)
         for client in (second, third, first):
             client.sendall(request(page))
             assert answer(client).read() == PAGE
