@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pyodide_app.chat import gemma4
+from pyodide_app.chat import gemma4, gemma4_template
 from pyodide_app.errors import RequestError
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
@@ -105,7 +105,7 @@ def make(model: Model, lengths: Sequence[int]) -> list[Prompt]:
     finally:
         for source in sources:
             source.close()
-    large = gemma4.is_large_file(file)
+    large = gemma4_template.is_large_file(file)
 
     def render(text: str) -> Prompt:
         message = {"role": "user", "content": text}

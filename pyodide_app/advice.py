@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from pyodide_app.chat import gemma4_template
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.ollama_options import sampling_value
 
@@ -39,6 +40,7 @@ def notes(metadata: Metadata) -> tuple[str, ...]:
     """Return what was ignored or taken otherwise, whether or not it was read before."""
     model_name(metadata)
     sampling_defaults(metadata)
+    gemma4_template.note(metadata)
     return metadata.notes
 
 

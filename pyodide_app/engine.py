@@ -9,7 +9,13 @@ from typing import Any, Unpack
 
 from pyodide_app import errors
 from pyodide_app.advice import model_name
-from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall, gemma4
+from pyodide_app.chat import (
+    ContentDelta,
+    ThinkingDelta,
+    ToolCall,
+    gemma4,
+    gemma4_template,
+)
 from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.chat.stop_strings import StopStrings
 from pyodide_app.gpu.device import Device
@@ -26,7 +32,7 @@ class Engine(Runner):
     def __init__(self, device: Device, loaded: Loaded) -> None:
         super().__init__(device, loaded)
         # Which chat template: whoever knows more than the file says may set it.
-        self.large = gemma4.is_large_file(loaded.file)
+        self.large = gemma4_template.is_large_file(loaded.file)
 
     @property
     def tokenizer(self) -> Tokenizer:

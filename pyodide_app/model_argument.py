@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyodide_app import resources
-from pyodide_app.chat import gemma4
+from pyodide_app.chat import gemma4, gemma4_template
 from pyodide_app.errors import EngineError, RequestError, SourceError
 from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gguf.reader import GGUFFile
@@ -51,7 +51,7 @@ class Opened:
         """Say whether the model has the large models' template."""
         if self.stored is not None and self.stored.large is not None:
             return self.stored.large
-        return gemma4.is_large_file(file)
+        return gemma4_template.is_large_file(file)
 
 
 async def open_model(text: str | None) -> Opened:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyodide_app.chat import gemma4
+from pyodide_app.chat import gemma4_template
 from pyodide_app.errors import EngineError, FileFormatError, UnsupportedFormatError
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.ollama_manifest import PULL, Config, Layer, Manifest, Reference
 from pyodide_app.ollama_options import Options
+
+SURELY_LARGE = 12_000_000_000  # parameters; E4B has 8 billion
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,14 @@ class StoredModel:
     def large(self) -> bool | None:
         """Say whether the model has the large models' template; None if unknown.
 
-        The renderer decides, then the name, then the number of parameters. What is
-        left, only the file itself can tell.
+        The renderer decides, then the name, then a number of parameters that no small
+        one has. What is left, only the file itself can tell.
         """
         if self.config.renderer in ("gemma4-small", "gemma4-large"):
             return self.config.renderer == "gemma4-large"
-        if gemma4.is_large(0, 0, self.name):
-            return True
-        if not gemma4.is_large(0, gemma4.LARGE_PARAMETERS, self.name):
-            return False
-        n_parameters = self.config.n_parameters
-        return n_parameters >= gemma4.LARGE_PARAMETERS if n_parameters else None
+        named = gemma4_template.by_name(self.name)
+        is_big = self.config.n_parameters >= SURELY_LARGE
+        return True if named is None and is_big else named
 
     @property
     def options(self) -> Options:
@@ -74,6 +73,8 @@ class StoredModel:
         if self.drafts:
             notes.append("There is a draft model, which is not used.")
         if note := self.options.note:
+            notes.append(note)
+        if note := gemma4_template.stored_note(self.template):
             notes.append(note)
         return tuple(notes)
 

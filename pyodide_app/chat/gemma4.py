@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from pyodide_app.advice import model_name
 from pyodide_app.chat import Fragment, Message, Prompt, Tool, markup, outside
 from pyodide_app.chat.gemma4_tools import declaration, function_of, mapping
 from pyodide_app.errors import RequestError
-from pyodide_app.gguf.reader import GGUFFile
 
 SYSTEM_ROLES = ("system", "developer")
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
@@ -23,33 +20,6 @@ MEDIA = {
     "input_audio": "<|audio|>",
     "video": "<|video|>",
 }
-# Ollama and Hugging Face agree on 12 billion as the border between the two templates.
-LARGE_PARAMETERS = 12_000_000_000
-
-
-def is_large(per_layer_dim: int, n_parameters: int, name: str = "") -> bool:
-    """Say whether a model was trained with the template of the large models.
-
-    Per-layer embeddings mark the small ones (E2B, E4B). Else the name decides, where it
-    tells the size, and last the number of parameters.
-    """
-    if per_layer_dim > 0:
-        return False
-    # A name may be a digest, which can contain anything.
-    name = re.sub(r"[0-9a-f]{16,}", "", name.lower())
-    if re.search("e2b|e4b", name):
-        return False
-    if re.search("12b|26b|31b", name):
-        return True
-    return n_parameters >= LARGE_PARAMETERS
-
-
-def is_large_file(file: GGUFFile) -> bool:
-    """Say the same of a file, by its metadata and its tensors."""
-    key = f"{file.architecture}.embedding_length_per_layer_input"
-    per_layer_dim = file.metadata.get_int(key, 0)
-    name = model_name(file.metadata)
-    return is_large(per_layer_dim, file.n_parameters, name)
 
 
 def render(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pyodide_app.chat import Prompt
-from pyodide_app.chat.gemma4 import is_large, render
+from pyodide_app.chat.gemma4 import render
 from pyodide_app.errors import RequestError
 from tests.golden_data import require
 
@@ -286,19 +286,3 @@ def test_incomplete_schemas_stay_well_formed():
 def test_malformed_request_is_refused(messages, tools):
     with pytest.raises(RequestError):
         render(messages, tools=tools)
-
-
-@pytest.mark.parametrize(
-    ("per_layer_dim", "n_parameters", "name", "large"),
-    [
-        (256, 5_000_000_000, "", False),
-        (256, 40_000_000_000, "gemma4:31b", False),
-        (0, 12_000_000_000, "", True),
-        (0, 11_999_999_999, "", False),
-        (0, 30_000_000_000, "Gemma-4-E4B-it", False),
-        (0, 1_000_000, "gemma4:26b-a4b", True),
-        (0, 1_000_000, "47b6801b24d15ff9bcd8c26bdfaea0be9ed3a0301", False),
-    ],
-)
-def test_size_decides_the_template(per_layer_dim, n_parameters, name, large):
-    assert is_large(per_layer_dim, n_parameters, name) is large
