@@ -274,8 +274,8 @@ class Worker:
         self, number: int, engine: Engine, message: dict[str, Any]
     ) -> dict[str, Any]:
         events = engine.chat(
-            message["messages"],
-            tools=message.get("tools") or (),
+            message.get("messages"),
+            tools=message.get("tools"),
             think=bool(message.get("think")),
             sampling=sampling_options(message.get("sampling") or {}),
             max_tokens=message.get("max_tokens"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Unpack
@@ -17,6 +17,7 @@ from pyodide_app.chat import (
     gemma4_template,
 )
 from pyodide_app.chat.gemma4_parser import OutputParser
+from pyodide_app.chat.messages import check_messages, refuse_media
 from pyodide_app.chat.stop_strings import StopStrings
 from pyodide_app.gpu.device import Device
 from pyodide_app.loader import Loaded
@@ -78,19 +79,24 @@ class Engine(Runner):
 
     def encode_chat(
         self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] = (),
+        messages: object,
+        tools: object = (),
         think: bool = False,
     ) -> tuple[list[int], bool]:
-        """Return a conversation's prompt ids, and whether it ends within a thought."""
+        """Return a conversation's prompt ids, and whether it ends within a thought.
+
+        Raises: RequestError for messages and tools that are none, or hold an image or a
+        sound: this engine gives a model text alone.
+        """
+        refuse_media(check_messages(messages))
         prompt = gemma4.render(messages, tools=tools, think=think, large=self.large)
         return self.tokenizer.encode_prompt(prompt), prompt.in_thought
 
     async def chat(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        messages: object,
         *,
-        tools: Sequence[Mapping[str, Any]] = (),
+        tools: object = (),
         think: bool = False,
         stop: Sequence[str] = (),
         **asked: Unpack[Asked],

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyodide_app.chat import gemma4_template
-from pyodide_app.errors import EngineError, FileFormatError, UnsupportedFormatError
+from pyodide_app.chat import messages as chat_messages
+from pyodide_app.chat.json_values import refuse
+from pyodide_app.errors import (
+    EngineError,
+    FileFormatError,
+    RequestError,
+    UnsupportedFormatError,
+)
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.ollama_manifest import PULL, Config, Layer, Manifest, Reference
 from pyodide_app.ollama_options import Options
@@ -131,18 +138,22 @@ def check_supported(reference: Reference, config: Config, manifest: Manifest) ->
 def check_messages(
     reference: Reference, content: list[Any]
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return the messages of a model. Raises: FileFormatError."""
-    for message in content:
-        is_message = isinstance(message, dict) and all(
-            isinstance(message.get(key), str) for key in ("role", "content")
-        )
-        if not is_message:
-            raise FileFormatError(
-                f"the messages of {reference.name}",
-                found=ascii(message)[:90],
-                expected="an object with the texts role and content",
-                remedy=PULL,
-            )
+    """Return the messages of a model, whose contents are texts.
+
+    Raises: FileFormatError.
+    """
+    try:
+        chat_messages.check_messages(content)
+        for i, message in enumerate(content):
+            if not isinstance(text := message.get("content"), str):
+                refuse(f"messages[{i}].content", text, "a text")
+    except RequestError as error:
+        raise FileFormatError(
+            f"the messages of {reference.name}: {error.what}",
+            found=error.found,
+            expected=error.expected,
+            remedy=PULL,
+        ) from error
     return tuple(content)
 
 

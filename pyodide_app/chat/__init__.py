@@ -49,13 +49,13 @@ class Prompt:
     @classmethod
     def join(cls, fragments: Iterable[Fragment]) -> Prompt:
         """Put fragments together; neighbours of equal trust become one segment."""
-        segments: list[Segment] = []
-        pieces = (segment for fragment in fragments for segment in fragment)
-        for trusted, group in groupby(pieces, attrgetter("trusted")):
-            text = "".join(segment.text for segment in group)
-            if text:
-                segments.append(Segment(text, trusted))
-        return cls(tuple(segments))
+        pieces = (piece for fragment in fragments for piece in fragment if piece.text)
+        return cls(
+            tuple(
+                Segment("".join(piece.text for piece in group), trusted)
+                for trusted, group in groupby(pieces, attrgetter("trusted"))
+            )
+        )
 
     @property
     def text(self) -> str:

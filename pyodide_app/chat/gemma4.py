@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
 from pyodide_app.chat import Fragment, Message, Prompt, Tool, markup, outside
-from pyodide_app.chat.gemma4_tools import declaration, function_of, mapping
-from pyodide_app.errors import RequestError
+from pyodide_app.chat.gemma4_tools import declaration, mapping
+from pyodide_app.chat.messages import MEDIA, check_messages, check_tools
 
 SYSTEM_ROLES = ("system", "developer")
-REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
-MEDIA = {
-    "image": "<|image|>",
-    "image_url": "<|image|>",
-    "audio": "<|audio|>",
-    "input_audio": "<|audio|>",
-    "video": "<|video|>",
-}
 
 
 def render(
-    messages: Sequence[Message],
+    messages: object,
     *,
-    tools: Sequence[Tool] = (),
+    tools: object = (),
     think: bool = False,
     large: bool = False,
     add_generation_prompt: bool = True,
@@ -36,44 +27,23 @@ def render(
     Names, contents, keys and values from the messages and tools are untrusted segments.
     Raises: RequestError for a message or tool that is not of the expected form.
     """
-    for message in messages:
-        _check(message)
-    has_system = bool(messages) and messages[0]["role"] in SYSTEM_ROLES
+    conversation, declared = check_messages(messages), check_tools(tools)
+    has_system = bool(conversation) and conversation[0]["role"] in SYSTEM_ROLES
     fragments = [markup("<bos>")]
-    if has_system or think or tools:
-        system = messages[0].get("content") if has_system else None
-        fragments.append(_system_turn(system, tools, think))
-    turns = messages[1:] if has_system else messages
+    if has_system or think or declared:
+        system = conversation[0]["content"] if has_system else ""
+        fragments.append(_system_turn(system, declared, think))
+    turns = conversation[1:] if has_system else conversation
     last_user = max((i for i, m in enumerate(turns) if m["role"] == "user"), default=-1)
     for i, message in enumerate(turns):
         if message["role"] != "tool":
             shows_thought = i > last_user or (
-                preserve_thinking and bool(message.get("tool_calls"))
+                preserve_thinking and bool(message["tool_calls"])
             )
             fragments.append(_message(turns, i, shows_thought))
     if add_generation_prompt:
         fragments.append(_generation_prompt(turns, think, large))
     return Prompt.join(fragments)
-
-
-def _check(message: Message) -> None:
-    """Raise RequestError unless a message has a role and a content of a known form."""
-    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise RequestError(
-            "message", found=repr(message)[:80], expected="an object with a role"
-        )
-    content = message.get("content")
-    if content is None or isinstance(content, str):
-        return
-    if message["role"] == "tool" and isinstance(content, (Mapping, bool, int, float)):
-        return
-    is_parts = isinstance(content, Sequence)
-    if not is_parts or not all(isinstance(part, Mapping) for part in content):
-        raise RequestError(
-            f"content of a {message['role']} message",
-            found=repr(content)[:80],
-            expected="text or a list of parts",
-        )
 
 
 def _system_turn(content: Any, tools: Iterable[Tool], think: bool) -> Fragment:
@@ -84,8 +54,8 @@ def _system_turn(content: Any, tools: Iterable[Tool], think: bool) -> Fragment:
     if isinstance(content, str):
         turn += outside(content.strip())
     else:
-        for part in content or ():
-            turn += outside(_part_text(part).strip() + " ")  # the template's own quirk
+        for part in content:
+            turn += outside(part["text"].strip() + " ")  # the template's own quirk
     for tool in tools:
         turn += declaration(tool)
     return turn + markup("<turn|>\n")
@@ -98,11 +68,10 @@ def _message(turns: Sequence[Message], i: int, shows_thought: bool) -> Fragment:
     fragment: Fragment = []
     if not (role == "model" and _is_assistant(_previous(turns, i))):
         fragment += markup("<|turn>") + outside(role) + markup("\n")
-    reasoning = next(filter(None, map(message.get, REASONING_KEYS)), None)
-    if reasoning and shows_thought:
-        fragment += markup("<|channel>thought\n") + outside(str(reasoning))
+    if message["reasoning"] and shows_thought:
+        fragment += markup("<|channel>thought\n") + outside(message["reasoning"])
         fragment += markup("\n<channel|>")
-    for call in message.get("tool_calls") or ():
+    for call in message["tool_calls"]:
         fragment += _tool_call(call)
     responses = _responses(turns, i)
     content = _content(message, role)
@@ -113,7 +82,7 @@ def _end(
     turns: Sequence[Message], i: int, responses: Fragment, content: Fragment
 ) -> Fragment:
     """Return what closes a message: nothing where the model's turn goes on."""
-    if turns[i].get("tool_calls") and not responses:
+    if turns[i]["tool_calls"] and not responses:
         return markup("<|tool_response>")
     following = _next(turns, i)
     if _role(turns[i]) == "model" and _is_assistant(following):
@@ -133,7 +102,7 @@ def _generation_prompt(turns: Sequence[Message], think: bool, large: bool) -> Fr
     last = spoken[-1] if spoken else None
     if last is not None and _responses(turns, last):
         return markup("<|channel>thought\n") if think else []
-    if last is not None and turns[last].get("tool_calls"):
+    if last is not None and turns[last]["tool_calls"]:
         return []
     no_thought = "<|channel>thought\n<channel|>" if large and not think else ""
     return markup("<|turn>model\n" + no_thought)
@@ -150,48 +119,33 @@ def _is_assistant(message: Message | None) -> bool:
 
 def _previous(turns: Sequence[Message], i: int) -> Message | None:
     """Return the last message before `i` that is no tool result."""
-    return next((m for m in reversed(turns[:i]) if m["role"] != "tool"), None)
+    before = (turns[j] for j in range(i - 1, -1, -1))
+    return next((m for m in before if m["role"] != "tool"), None)
 
 
 def _next(turns: Sequence[Message], i: int) -> Message | None:
     """Return the first message after `i` that is no tool result."""
-    return next((m for m in turns[i + 1 :] if m["role"] != "tool"), None)
+    after = (turns[j] for j in range(i + 1, len(turns)))
+    return next((m for m in after if m["role"] != "tool"), None)
 
 
 def _tool_call(call: Mapping[str, Any]) -> Fragment:
     """Return one call that the model has made."""
-    function = function_of(call)
-    arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):
-        arguments = _parse_arguments(arguments)
-    if not isinstance(arguments, Mapping):
-        raise RequestError(
-            f"arguments of the call of {function['name']}",
-            found=repr(arguments)[:80],
-            expected="a JSON object",
-        )
+    function = call["function"]
     head = markup("<|tool_call>call:") + outside(function["name"])
-    return head + mapping(arguments) + markup("<tool_call|>")
-
-
-def _parse_arguments(text: str) -> Any:
-    """Parse arguments that a client left as JSON text; other text stays as it is."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return head + mapping(function["arguments"]) + markup("<tool_call|>")
 
 
 def _responses(turns: Sequence[Message], i: int) -> Fragment:
     """Return the results of a message's calls: its own, or the tool messages after."""
     fragment: Fragment = []
-    for response in turns[i].get("tool_responses") or ():
-        name = response.get("name") or "unknown"
-        fragment += _response(name, response.get("response"))
-    calls = turns[i].get("tool_calls") or ()
+    for result in turns[i]["tool_responses"]:
+        fragment += _response(result["name"] or "unknown", result["response"])
+    calls = turns[i]["tool_calls"]
     if fragment or not calls:
         return fragment
-    for message in takewhile(lambda m: m["role"] == "tool", turns[i + 1 :]):
+    after = (turns[j] for j in range(i + 1, len(turns)))
+    for message in takewhile(lambda m: m["role"] == "tool", after):
         fragment += _tool_message(message, calls)
     return fragment
 
@@ -199,11 +153,11 @@ def _responses(turns: Sequence[Message], i: int) -> Fragment:
 def _tool_message(message: Message, calls: Iterable[Mapping[str, Any]]) -> Fragment:
     """Return one tool message; media of its content follow the block."""
     name = _response_name(message, calls)
-    content = message.get("content")
-    if isinstance(content, (str, Mapping)) or not isinstance(content, Sequence):
+    content = message["content"]
+    if not isinstance(content, list):
         return _response(name, content)
-    text = "".join(_part_text(part) for part in content if part.get("type") == "text")
-    media = "".join(MEDIA.get(part.get("type", ""), "") for part in content)
+    text = "".join(part["text"] for part in content if part["type"] == "text")
+    media = "".join(MEDIA.get(part["type"], "") for part in content)
     return _response(name, text) + markup(media)
 
 
@@ -213,13 +167,13 @@ def _response_name(message: Message, calls: Iterable[Mapping[str, Any]]) -> str:
     The template compares ids even where both are missing, so that the last call wins;
     `tool_name`, which it does not know, is better evidence than that.
     """
-    call_id = message.get("tool_call_id")
-    name = str(message.get("tool_name") or message.get("name") or "unknown")
-    if call_id is None and message.get("tool_name"):
+    call_id = message["tool_call_id"]
+    name: str = message["tool_name"] or message["name"] or "unknown"
+    if call_id is None and message["tool_name"]:
         return name
     for call in calls:
-        if call.get("id") == call_id:
-            name = function_of(call)["name"]
+        if call["id"] == call_id:
+            name = call["function"]["name"]
     return name
 
 
@@ -233,20 +187,16 @@ def _response(name: str, result: Any) -> Fragment:
 def _content(message: Message, role: str) -> Fragment:
     """Return a message's content: text trimmed, media as placeholders."""
     clean = _strip_thoughts if role == "model" else str.strip
-    content = message.get("content") or ()
-    fragment = markup(MEDIA["image"] * len(message.get("images") or ()))
+    content = message["content"]
+    fragment = markup(MEDIA["image"] * len(message["images"]))
     if isinstance(content, str):
         return fragment + outside(clean(content))
     for part in content:
-        if part.get("type") == "text":
-            fragment += outside(clean(_part_text(part)))
-        else:
-            fragment += markup(MEDIA.get(part.get("type", ""), ""))
+        is_text = part["type"] == "text"
+        fragment += (
+            outside(clean(part["text"])) if is_text else markup(MEDIA[part["type"]])
+        )
     return fragment
-
-
-def _part_text(part: Mapping[str, Any]) -> str:
-    return str(part.get("text") or "")
 
 
 def _strip_thoughts(text: str) -> str:

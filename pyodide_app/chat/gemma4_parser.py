@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from pyodide_app.chat import ContentDelta, Event, ThinkingDelta, Tool
+from pyodide_app.chat import ContentDelta, Event, ThinkingDelta
 from pyodide_app.chat.gemma4_markers import (
     ANY_MARKER,
     CALL_CLOSE,
@@ -45,13 +45,13 @@ class OutputParser:
     """
 
     def __init__(
-        self, think: bool, in_thought: bool = False, *, tools: Sequence[Tool] = ()
+        self, think: bool, in_thought: bool = False, *, tools: object = ()
     ) -> None:
         """Start at the beginning of a reply.
 
         `think=False` drops thoughts. `in_thought` says that the prompt has opened one
         (`Prompt.in_thought`). `tools` tell text from values, and know calls that lack
-        their marker.
+        their marker. Raises: RequestError for tools that are none.
         """
         self._think = think
         self._source = Source()

@@ -8,13 +8,13 @@ reply that is never closed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pyodide_app.chat import Tool, ToolCall
+from pyodide_app.chat import ToolCall
 from pyodide_app.chat.gemma4_follow import ENDS, LOOK, Open
 from pyodide_app.chat.gemma4_strings import StringReader
-from pyodide_app.chat.gemma4_tools import QUOTE, function_of
+from pyodide_app.chat.gemma4_tools import QUOTE
 from pyodide_app.chat.gemma4_values import (
     element_of,
     is_simple,
@@ -23,6 +23,7 @@ from pyodide_app.chat.gemma4_values import (
     wants_text,
 )
 from pyodide_app.chat.incremental import Reading, Source
+from pyodide_app.chat.messages import check_tools
 
 _T = TypeVar("_T")
 
@@ -47,9 +48,9 @@ class MalformedCallError(ValueError):
 class CallReader:
     """Reads calls from the front of a source."""
 
-    def __init__(self, source: Source, tools: Iterable[Tool] = ()) -> None:
+    def __init__(self, source: Source, tools: object = ()) -> None:
         self._source = source
-        functions = [function_of(tool) for tool in tools]
+        functions = [tool["function"] for tool in check_tools(tools)]
         self._schemas = {f["name"]: f.get("parameters") for f in functions}
         self._open: list[Open] = []
         self._strings = StringReader(source)
@@ -251,7 +252,7 @@ def _whole_call(content: Any) -> ToolCall:
     return ToolCall(name, arguments)
 
 
-def parse_tool_call(text: str, tools: Iterable[Tool] = ()) -> ToolCall | None:
+def parse_tool_call(text: str, tools: object = ()) -> ToolCall | None:
     """Read the one call that a text is, None if it is none."""
     source = Source()
     source.push(text)

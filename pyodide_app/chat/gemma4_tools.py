@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyodide_app.chat import Fragment, markup, outside
-from pyodide_app.errors import RequestError
+from pyodide_app.chat.schemas import SCHEMA_KEYS, kind_of
 
 QUOTE = '<|"|>'
-
-# Of an object schema without `properties`, every other key is taken for a property.
-SCHEMA_KEYS = ("description", "type", "properties", "required", "nullable")
 
 
 def string(text: str) -> Fragment:
@@ -33,7 +30,7 @@ def value(item: Any, *, quote_keys: bool = False) -> Fragment:
         return markup("true" if item else "false")
     if isinstance(item, Mapping):
         return mapping(item, quote_keys=quote_keys)
-    if isinstance(item, Sequence):
+    if isinstance(item, list):
         items = [value(element, quote_keys=quote_keys) for element in item]
         return markup("[") + _commas(items) + markup("]")
     return outside(str(item))  # numbers, as Python writes them
@@ -51,28 +48,15 @@ def mapping(pairs: Mapping[str, Any], *, quote_keys: bool = False) -> Fragment:
 
 
 def declaration(tool: Mapping[str, Any]) -> Fragment:
-    """Return what tells the model that a tool exists."""
-    function = function_of(tool)
-    items = [_text_item("description", function.get("description") or "")]
+    """Return what tells the model that a tool exists, which came through the door."""
+    function = tool["function"]
+    items = [_text_item("description", function["description"])]
     if parameters := function.get("parameters"):
         items.append(markup("parameters:") + _parameters(parameters))
     if "response" in function:
-        items.append(markup("response:") + _response(function["response"] or {}))
+        items.append(markup("response:") + _response(function["response"]))
     head = markup("<|tool>declaration:") + outside(function["name"])
     return head + _braces(items) + markup("<tool|>")
-
-
-def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the function that a tool or a tool call wraps.
-
-    Raises: RequestError if there is none, or it has no name.
-    """
-    function = tool.get("function", tool)
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RequestError(
-            "tool", found=repr(tool)[:80], expected="a function with a name"
-        )
-    return function
 
 
 def sort_keys(pairs: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -96,13 +80,8 @@ def _text_item(key: str, text: object) -> Fragment:
     return markup(f"{key}:") + string(str(text))
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    """Return a schema's type in upper case, a list of types as Python prints it."""
-    return str(schema.get("type", "")).upper()
-
-
-def _required(names: Iterable[object]) -> Fragment:
-    return markup("required:") + value([str(name) for name in names])
+def _required(names: Iterable[str]) -> Fragment:
+    return markup("required:") + value(names)
 
 
 def _parameters(schema: Mapping[str, Any]) -> Fragment:
@@ -113,7 +92,7 @@ def _parameters(schema: Mapping[str, Any]) -> Fragment:
     if required := schema.get("required"):
         items.append(_required(required))
     if schema.get("type"):
-        items.append(_text_item("type", _kind(schema)))
+        items.append(_text_item("type", kind_of(schema)))
     return _braces(items)
 
 
@@ -122,23 +101,21 @@ def _response(schema: Mapping[str, Any]) -> Fragment:
     items = []
     if description := schema.get("description"):
         items.append(_text_item("description", description))
-    if _kind(schema) == "OBJECT":
+    if kind_of(schema) == "OBJECT":
         items.append(_text_item("type", "OBJECT"))
     return _braces(items)
 
 
-def _properties(properties: object) -> Fragment:
+def _properties(properties: Mapping[str, Any]) -> Fragment:
     """Return the schemas of an object's properties, sorted by name."""
-    pairs = sort_keys(properties) if isinstance(properties, Mapping) else []
+    pairs = sort_keys(properties)
     items = [outside(name) + markup(":") + _schema(schema) for name, schema in pairs]
     return markup("properties:") + _braces(items)
 
 
-def _schema(schema: Any) -> Fragment:
+def _schema(schema: Mapping[str, Any]) -> Fragment:
     """Return the schema of one property, its items in the template's order."""
-    if not isinstance(schema, Mapping):
-        schema = {}
-    kind = _kind(schema)
+    kind = kind_of(schema)
     items = []
     if description := schema.get("description"):
         items.append(_text_item("description", description))
@@ -157,8 +134,8 @@ def _schema(schema: Any) -> Fragment:
 
 def _properties_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an object's properties, else those of its own keys that are schemas."""
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping):
+    properties: Mapping[str, Any] | None = schema.get("properties")
+    if properties is not None:
         return properties
     return {
         key: item
@@ -181,5 +158,5 @@ def _element_item(key: str, item: Any) -> Fragment:
     if key == "type" and isinstance(item, str):
         return _text_item("type", item.upper())
     if key == "type":
-        return markup("type:") + value([str(kind).upper() for kind in item])
+        return markup("type:") + value([kind.upper() for kind in item])
     return outside(key) + markup(":") + value(item, quote_keys=True)
