@@ -67,7 +67,9 @@ class Worker:
         elif kind == "load":
             self._start(number, self._load(number, message))
         elif kind == "preflight":
-            self._start(number, self._preflight(number, message))
+            # Beside a reply: it is not to end for a file that cannot be loaded.
+            idle = self._generating == RUNTIME
+            self._start(number, self._preflight(number, message, idle), in_turn=idle)
         elif kind == "list":
             self._start(number, list_models(message), in_turn=False)
         elif kind == "verify":
@@ -158,11 +160,14 @@ class Worker:
         self._device = self._measured = None
         tell_lost(reason)
 
-    async def _preflight(self, number: int, message: Any) -> dict[str, Any]:
-        """Say what a model takes here, or the loaded one, and how fast it may be."""
+    async def _preflight(self, number: int, message: Any, idle: bool) -> dict[str, Any]:
+        """Say what a model takes here, or the loaded one, and how fast it may be.
+
+        A device is measured when it is idle.
+        """
         options = options_of(message)
         if self.engine is not None and not names_source(message):
-            return await self._report(number, self.engine.loaded, options)
+            return await self._report(number, self.engine.loaded, options, idle)
         sources = await self._open(number, message)
         try:
             post_progress(number, "header")
@@ -170,7 +175,7 @@ class Worker:
             checked = await check(sources, device.info, load_options(options, device))
             post_progress(number, "measure")
             rate = await read_rate(sources[0])
-            return await self._report(number, checked, options, rate)
+            return await self._report(number, checked, options, idle, rate)
         finally:
             close_all(sources)
 
@@ -179,25 +184,27 @@ class Worker:
         number: int,
         checked: Checked,
         options: Mapping[str, Any],
+        idle: bool,
         rate: float | None = None,
     ) -> dict[str, Any]:
         device = await self._open_device(options)
-        if self._measured is None:
+        if self._measured is None and idle:
             post_progress(number, "measure")
             tune = tuning.choose(device.info.is_software)
             self._measured = await measure(device, tune)
         file, config, fit = checked.file, checked.config, checked.fit
-        n_keys = int(options.get("n_keys") or USUAL_KEYS)
-        prediction = predict(fit, config, self._measured, n_keys, rate)
         report = {
             "name": model_name(file.metadata),
             "n_bytes": file.n_bytes,
             "n_ctx_train": config.n_ctx_train,
             "adapter": device.info.name,
             "fit": describe(fit),
-            "prediction": asdict(prediction),
-            "measured": asdict(self._measured),
         }
+        if self._measured is not None:
+            n_keys = int(options.get("n_keys") or USUAL_KEYS)
+            prediction = predict(fit, config, self._measured, n_keys, rate)
+            report["prediction"] = asdict(prediction)
+            report["measured"] = asdict(self._measured)
         return {"preflight": report}
 
     def _predicted(self, end: Finished) -> dict[str, float]:
@@ -277,6 +284,7 @@ class Worker:
             message.get("messages"),
             tools=message.get("tools"),
             think=bool(message.get("think")),
+            begun=message.get("begun") or (),
             sampling=sampling_options(message.get("sampling") or {}),
             max_tokens=message.get("max_tokens"),
             ignore_eos=bool(message.get("ignore_eos")),
@@ -284,13 +292,15 @@ class Worker:
             progress=lambda p: post_progress(number, p.stage, p.done, p.total),
         )
         done: dict[str, Any] = {}
+        n_told = 0
         # To the very end: until then the engine takes no other request.
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Finished):
                     done = finished(event) | self._predicted(event)
                 else:
-                    post_event(number, event)
+                    post_event(number, event, engine.reply_ids[n_told:])
+                    n_told = len(engine.reply_ids)
         return done
 
 

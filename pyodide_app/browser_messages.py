@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from js import Object, postMessage
@@ -15,6 +16,7 @@ from pyodide.ffi import to_js
 from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.engine import Event
 from pyodide_app.errors import (
+    ContextFullError,
     DeviceError,
     DeviceLimitError,
     DeviceLostError,
@@ -67,15 +69,19 @@ def finished(event: Finished) -> dict[str, Any]:
     }
 
 
-def post_event(number: int, event: Event) -> None:
-    """Send a piece of a reply."""
+def post_event(number: int, event: Event, ids: Sequence[int]) -> None:
+    """Send a piece of a reply, with the tokens that came since the one before."""
+    told: dict[str, Any] = {"ids": list(ids)}
     if isinstance(event, ThinkingDelta):
-        post(number, "token", channel="thinking", text=event.text)
+        told |= {"channel": "thinking", "text": event.text}
     elif isinstance(event, ContentDelta):
-        post(number, "token", channel="content", text=event.text)
+        told |= {"channel": "content", "text": event.text}
     elif isinstance(event, ToolCall):
         call = {"name": event.name, "arguments": event.arguments}
-        post(number, "token", channel="tool", text=json.dumps(call, indent=2))
+        told |= {"channel": "tool", "text": json.dumps(call, indent=2)}
+        # As text: in JavaScript's numbers a long integer would become another.
+        told |= {"name": event.name, "args": json.dumps(event.arguments)}
+    post(number, "token", **told)
 
 
 def post_error(number: int, error: Exception, kept: bool = False) -> None:
@@ -99,6 +105,8 @@ def post_error(number: int, error: Exception, kept: bool = False) -> None:
         kept=kept,
         fatal=of_gpu and not kept,
         n_ctx=error.n_ctx if isinstance(error, DeviceError) else 0,
+        n_tokens=error.n_tokens if isinstance(error, ContextFullError) else 0,
+        n_most=error.n_most if isinstance(error, ContextFullError) else 0,
     )
 
 

@@ -34,6 +34,7 @@ class Engine(Runner):
         super().__init__(device, loaded)
         # Which chat template: whoever knows more than the file says may set it.
         self.large = gemma4_template.is_large_file(loaded.file)
+        self.reply_ids: list[int] = []  # of the reply under way, as far as it is
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -98,16 +99,19 @@ class Engine(Runner):
         *,
         tools: object = (),
         think: bool = False,
+        begun: Sequence[int] = (),
         stop: Sequence[str] = (),
         **asked: Unpack[Asked],
     ) -> AsyncGenerator[Event, None]:
         """Answer a conversation: deltas of thought and text, tool calls, the end.
 
+        `begun` are the ids of a reply that was cut short: it goes on behind them, and
+        its events are those of the whole reply, from its first word on.
         A stop string ends the reply wherever the model writes it, in a thought as well.
         """
         ids, in_thought = self.encode_chat(messages, tools, think)
         parser = OutputParser(think, in_thought, tools=tools)
-        items = self.generate_text(ids, stop=stop, **asked)
+        items = self.generate_text(ids, begun=begun, stop=stop, **asked)
         async with aclosing(items):
             async for item in items:
                 if isinstance(item, str):
@@ -122,25 +126,30 @@ class Engine(Runner):
         self,
         ids: Sequence[int],
         *,
+        begun: Sequence[int] = (),
         stop: Sequence[str] = (),
         **asked: Unpack[Asked],
     ) -> AsyncGenerator[str | Finished, None]:
         """Continue a prompt: more text whenever it is certain, then how it ended.
 
-        The text ends before the first stop string; the ids end with the token that
-        completed it. Raises RequestError for a stop string that cannot be one.
+        The text begins with that of the ids in `begun`, which the model goes on from.
+        It ends before the first stop string; the ids end with the token that completed
+        it. Raises RequestError for a stop string that cannot be one.
         """
         stops = StopStrings(stop)
         decoder = self.tokenizer.decoder()
         n_read = 0
-        items = self.generate(ids, **asked)
+        self.reply_ids = []
+        items = self.generate([*ids, *begun], **asked)
         async with aclosing(items):
             async for item in items:
+                text, begun = stops.push("".join(map(decoder.push, begun))), ()
                 if isinstance(item, Finished):
-                    text = stops.push(decoder.finish()) + stops.finish()
+                    text += stops.push(decoder.finish()) + stops.finish()
                 else:
+                    self.reply_ids.append(item)
                     n_read += not stops.found  # else it was under way at the end
-                    text = stops.push(decoder.push(item))
+                    text += stops.push(decoder.push(item))
                     if stops.found:
                         self.stop()
                 if text:

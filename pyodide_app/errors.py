@@ -68,6 +68,9 @@ class RequestError(EngineError):
 class ContextFullError(RequestError):
     """The conversation no longer fits in the context."""
 
+    n_tokens = 0  # of the conversation
+    n_most = 0  # that would fit
+
 
 class SourceError(EngineError):
     """Bytes could not be read: the file is gone, has changed, or the network failed."""

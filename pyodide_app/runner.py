@@ -384,12 +384,14 @@ class Runner:
                 "token id", found=str(wrong[0]), expected=f"0 to {n_vocab - 1}"
             )
         if len(ids) > self.n_ctx:
-            raise errors.ContextFullError(
+            full = errors.ContextFullError(
                 "the conversation is longer than the context",
                 found=f"{len(ids)} tokens",
                 expected=f"at most {self.n_ctx}",
                 remedy="Start a new chat, or load the model with a longer context",
             )
+            full.n_tokens, full.n_most = len(ids), self.n_ctx
+            raise full
 
     # -- what a pass reads ---------------------------------------------------------
 

@@ -12,7 +12,7 @@ import { createLoading } from './loading.js';
 import { createModel, loadOptions } from './model.js';
 import { createOllama } from './ollama.js';
 import { createPreflight } from './preflight.js';
-import { capabilityCard, checkFiles, missingWebGPU } from './problems.js';
+import { capabilityCard, checkBeginnings, checkFiles, missingWebGPU } from './problems.js';
 import { createRecovery } from './recovery.js';
 import { createScroller } from './scroller.js';
 import { createSettings } from './settings.js';
@@ -43,6 +43,7 @@ const preflight = createPreflight({
   on: {
     begin: beginCheck,
     change: refresh,
+    isReplying: () => chat.isBusy(),
     load: model.load,
     failed: (...failure) => recovery.failCheck(...failure),
     cancelled: () => {
@@ -54,7 +55,7 @@ const preflight = createPreflight({
 const verify = createVerify({ engine });
 const demo = createDemo({
   example: (turns) => conversation.tryExample(turns),
-  load: () => reloadAndGoOn(demoSource),
+  load: () => model.load(demoSource),
 });
 const ollama = createOllama({
   model: preflight.open,
@@ -81,14 +82,20 @@ const chat = createChat({
     stop: settings.values.stops,
     max_tokens: settings.values.max_tokens,
   }),
+  model: modelNow,
   onBusy: refresh,
   onReply: (done) => { if (model.info) keepSpeed(model.info, done); },
   announce,
+  box: {
+    takeBack: (text) => conversation.takeBack(text),
+    again: (text) => conversation.again(text),
+    focus: () => prompt.focus(),
+  },
   actions: (error) => recovery.actionsAfter(error),
+  tell: (...problem) => recovery.show(...problem),
 });
 const conversation = createConversation({
   chat,
-  model,
   state,
   on: { begin: clearAway, change: refresh, said: scroller.toEnd, announce },
 });
@@ -98,7 +105,6 @@ const recovery = createRecovery({
   settings,
   preflight,
   verify,
-  reload: reloadAndGoOn,
   newChat: conversation.startAnew,
   toList,
   on: { change: refresh, told: scroller.toEnd },
@@ -136,11 +142,19 @@ function refresh() {
     blocked,
   });
   demo.show(state(), demoLoaded ? name : '');
+  chat.show();
+}
+
+/** Which model would answer now, if one can. */
+function modelNow() {
+  if (!['ready', 'generating'].includes(state())) return null;
+  const { name, file, size } = model.source;
+  return { key: [name, file, size].join(' · '), name: model.info.name || name, source: name };
 }
 
 /** @param {File[]} files */
-function loadFiles(files) {
-  const problem = checkFiles(files);
+async function loadFiles(files) {
+  const problem = checkFiles(files) ?? (chat.isBusy() ? await checkBeginnings(files) : null);
   if (problem) recovery.show(problem);
   else preflight.open(fileSource(files));
 }
@@ -152,13 +166,13 @@ function clearAway() {
 }
 
 function beginCheck() {
-  chat.stop();
   clearAway();
   closeSheets();
 }
 
 /** @param {Source} source */
 function beginLoad(source) {
+  chat.stop();
   preflight.drop();
   beginCheck();
   refresh();
@@ -166,17 +180,12 @@ function beginLoad(source) {
 }
 
 function finishLoad(source, before) {
-  // A message may have waited for the demonstration model.
-  if (source !== before && (before || source !== demoSource)) conversation.clear();
+  // What waited for another model is that one's affair.
+  if (source !== (before ?? demoSource)) chat.takeBack();
   refresh();
   announce(`${model.info.name || source.name} is loaded.`);
   if (source !== demoSource) focusPrompt();
-}
-
-/** Load the same model again and answer what was left unanswered. */
-async function reloadAndGoOn(source) {
-  await model.load(source);
-  if (state() === 'ready' && chat.isUnanswered()) chat.answer();
+  conversation.goOn();
 }
 
 function cancelLoad() {
@@ -191,6 +200,7 @@ function cancelledLoad(left) {
     : 'Loading was cancelled.');
   if (left === 'none') find('file').focus();
   if (left === 'kept') focusPrompt();
+  conversation.goOn();
 }
 
 function announce(text) {

@@ -1,7 +1,15 @@
-/** The conversation: what was said, sending, streaming, stopping, starting anew. */
+/** The conversation: saying, answering, streaming, stopping, going on, starting anew. */
 
+import { button, element } from './dom.js';
 import { errorCard } from './problems.js';
-import { createReply, userMessage } from './reply.js';
+import { createReply, modelLine, userMessage } from './reply.js';
+import {
+  canLeaveOut, changeModel, grow, history, isUnanswered, leaveOut, lengthOfMessages, replyTurn,
+  textOf, unfinished, userTurn,
+} from './turns.js';
+import { focusPrompt } from './view.js';
+
+const BEGINNING = 80; // characters of a reply that are read out
 
 /**
  * Keep a conversation and show it.
@@ -10,67 +18,162 @@ import { createReply, userMessage } from './reply.js';
  * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
  * @param {HTMLElement} parts.list where messages are shown
  * @param {() => object} parts.options think, sampling and max_tokens for the next reply,
- *   and `opening`, the messages that come before the conversation
+ *   and `opening`, the messages that the model puts before any conversation
+ * @param {() => import('./turns.js').Model|null} parts.model the one that is loaded
  * @param {(busy: boolean) => void} parts.onBusy
  * @param {(done: import('./worker.js').DoneMessage) => void} parts.onReply a reply is over
  * @param {(text: string) => void} parts.announce
+ * @param {object} parts.box where messages are written
+ * @param {(text: string) => void} parts.box.takeBack put a message that was refused there
+ * @param {(text: string) => void} parts.box.again send it again, if it is all that is there
+ * @param {() => void} parts.box.focus
  * @param {(error: object) => Record<string, () => void>} parts.actions for an error card
+ * @param {(error: object, actions: object) => void} parts.tell show an error elsewhere
  */
-export function createChat({ engine, list, options, onBusy, onReply, announce, actions }) {
-  let messages = [];
-  let current = null;
+export function createChat(parts) {
+  const { engine, list, options, model, onBusy, announce, box } = parts;
+  /** @type {import('./turns.js').Turn[]} */
+  let turns = [];
+  const views = new Map(); // by turn
+  let current = null; // the id of the request under way
+  const more = button('Continue', 'copy', () => {
+    continueReply();
+    focusPrompt();
+  });
+  const border = element('p', 'border', 'Above this line is left out: the model is not sent it any more.');
 
   function say(text) {
-    messages.push({ role: 'user', content: text });
-    list.append(userMessage(text));
+    turns.push(userTurn(text));
+    show();
   }
 
   /** Let the model answer what was said last; gives why its reply ended. */
-  async function answer() {
-    const conversation = messages;
-    // What was told of is over, and so are its ways out.
-    for (const card of list.querySelectorAll(':scope > .problem')) card.remove();
-    const reply = createReply();
-    list.append(reply.element);
+  function answer() {
+    const turn = replyTurn(model(), options().think);
+    turns.push(turn);
+    show();
+    return run(turn);
+  }
+
+  /** Let a reply that was cut short go on. */
+  function continueReply() {
+    const turn = unfinished(turns, model());
+    if (turn && current === null) run(turn);
+  }
+
+  /** Let a reply grow to its end; the engine says again what was said of it. */
+  async function run(turn) {
+    const mine = turns;
+    const before = turn.end;
+    const begun = turn.ids;
+    const view = views.get(turn);
+    let heard = false;
+    turn.end = '';
+    clearProblems();
+    view.begin();
     const { opening, ...request } = options();
-    const all = [...opening, ...messages];
-    const { id, result } = engine.generate({ messages: all, tools: [], ...request }, {
-      onToken: reply.push,
-      onProgress: reply.progress,
+    const messages = [...opening, ...history(turns)];
+    const { id, result } = engine.generate({
+      messages, tools: [], ...request, think: turn.think, ...(begun.length ? { begun } : {}),
+    }, {
+      onToken(message) {
+        if (!heard) Object.assign(turn, { parts: [], ids: [...begun] });
+        heard = true;
+        grow(turn, message);
+        view.grow();
+      },
+      onProgress: view.progress,
     });
     current = id;
+    show();
     onBusy(true);
     try {
       const done = await result;
-      onReply(done);
-      keep(conversation, reply, done);
+      if (done.ids) turn.ids = [...begun, ...done.ids];
+      turn.end = done.reason;
+      view.finish(done);
+      parts.onReply(done);
+      if (mine === turns) announce(endOf(turn));
       return done.reason;
     } catch (error) {
-      fail(conversation, reply, error);
+      turn.end = heard ? 'failed' : before;
+      view.finish(null);
+      const actions = parts.actions(error);
+      if (mine === turns) fail(turn, error, actions, lengthOfMessages(messages));
+      else if (error.kept === false) parts.tell(error, actions);
       return 'failed';
     } finally {
       if (current === id) {
         current = null;
+        show();
         onBusy(false);
       }
     }
   }
 
-  function keep(conversation, reply, done) {
-    const heard = reply.finish(done);
-    const { content } = reply.text;
-    if (content) conversation.push({ role: 'assistant', content });
-    if (conversation !== messages) return;
-    announce(done.reason === 'stopped' ? `Stopped. ${heard}` : `Reply: ${heard || 'empty'}`);
+  /** Tell of an error; what was refused before the model said anything is taken back. */
+  function fail(turn, error, actions, length) {
+    let again = continueReply;
+    let refused = {};
+    if (turn.end === '') {
+      turns.splice(turns.indexOf(turn), 1);
+      if (error.kept !== false) {
+        const text = takeBack();
+        again = () => box.again(text);
+        refused = { retry: again, shorten: box.focus };
+      }
+    }
+    const kept = turn.end === '' ? 0 : 1;
+    const need = { n_tokens: error.n_tokens ?? 0, n_most: error.n_most ?? 0, length, kept };
+    if (canLeaveOut(turns, need)) refused.leaveOut = () => leaveOutAnd(need, again);
+    show();
+    // Where nothing has been said there is no conversation to show it in.
+    if (turns.length) list.append(errorCard(error, { ...actions, ...refused }));
+    else parts.tell(error, { ...actions, ...refused });
   }
 
-  function fail(conversation, reply, error) {
-    reply.finish(null);
-    const { content, thinking } = reply.text;
-    if (content) conversation.push({ role: 'assistant', content });
-    else if (!thinking) reply.element.remove();
-    if (conversation !== messages) return;
-    list.append(errorCard(error, { ...(content ? {} : { retry: answer }), ...actions(error) }));
+  /** Take what was said last and not answered out of the conversation. */
+  function takeBack() {
+    if (!isUnanswered(turns)) return '';
+    const at = turns.findLastIndex(({ kind }) => kind === 'user');
+    const text = textOf(turns.splice(at, 1)[0]);
+    box.takeBack(text);
+    return text;
+  }
+
+  function leaveOutAnd(need, again) {
+    const count = leaveOut(turns, need);
+    show();
+    announce(`${count} of your messages left out, with the replies to them.`);
+    again();
+  }
+
+  function clearProblems() {
+    for (const card of list.querySelectorAll(':scope > .problem')) card.remove();
+  }
+
+  /** Show the turns as they stand, and which model would go on. */
+  function show() {
+    const now = current === null ? model() : null;
+    if (now) changeModel(turns, now);
+    for (const [turn, view] of views) if (!turns.includes(turn)) forget(turn, view);
+    for (const turn of turns) {
+      if (!views.has(turn)) views.set(turn, viewOf(turn));
+      const { element: article } = views.get(turn);
+      if (!article.parentElement) list.append(article);
+      article.classList.toggle('left-out', turn.leftOut);
+    }
+    const last = turns.findLast(({ leftOut }) => leftOut);
+    if (last) views.get(last).element.after(border);
+    else border.remove();
+    const open = now && unfinished(turns, now);
+    if (open) views.get(open).offer(more);
+    else more.remove();
+  }
+
+  function forget(turn, view) {
+    view.element.remove();
+    views.delete(turn);
   }
 
   function stop() {
@@ -79,8 +182,9 @@ export function createChat({ engine, list, options, onBusy, onReply, announce, a
 
   function clear() {
     stop();
-    messages = [];
-    list.replaceChildren();
+    turns = [];
+    clearProblems();
+    show();
   }
 
   return {
@@ -88,8 +192,22 @@ export function createChat({ engine, list, options, onBusy, onReply, announce, a
     answer,
     stop,
     clear,
-    isUnanswered: () => messages.at(-1)?.role === 'user',
-    isEmpty: () => messages.length === 0,
+    show,
+    takeBack,
+    isUnanswered: () => isUnanswered(turns),
+    isEmpty: () => turns.length === 0,
     isBusy: () => current !== null,
   };
+}
+
+function viewOf(turn) {
+  if (turn.kind === 'user') return userMessage(textOf(turn));
+  return turn.kind === 'reply' ? createReply(turn) : modelLine(turn);
+}
+
+/** What is read out when a reply is over: that it is, and how it begins. */
+function endOf(turn) {
+  const text = textOf(turn).replace(/\s+/g, ' ');
+  const start = text.length > BEGINNING ? `${text.slice(0, BEGINNING).replace(/ \S*$/, '')} …` : text;
+  return `${turn.end === 'stop' ? 'Reply finished' : 'Reply ended early'}: ${start || 'nothing was said'}`;
 }

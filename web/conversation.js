@@ -8,7 +8,6 @@ import { focusPrompt, prompt } from './view.js';
  *
  * @param {object} parts
  * @param {ReturnType<import('./chat.js').createChat>} parts.chat
- * @param {ReturnType<import('./model.js').createModel>} parts.model
  * @param {() => string} parts.state as view.js has it
  * @param {object} parts.on
  * @param {() => void} parts.on.begin something is said, or nothing has been yet: what
@@ -17,9 +16,9 @@ import { focusPrompt, prompt } from './view.js';
  * @param {() => void} parts.on.said
  * @param {(text: string) => void} parts.on.announce
  */
-export function createConversation({ chat, model, state, on }) {
-  /** Counts conversations, so that what waits in an old one is not said in a new one. */
-  let conversation = 0;
+export function createConversation({ chat, state, on }) {
+  /** What is said after the next replies. */
+  let queue = [];
 
   /** Say whether a message can be sent; while the model loads, one may wait for it. */
   function canSend() {
@@ -34,16 +33,28 @@ export function createConversation({ chat, model, state, on }) {
   }
 
   /** Say these one after the other, each when the reply to the one before has ended. */
-  async function converse(texts) {
-    const mine = conversation;
+  function converse(texts) {
     on.begin();
-    for (const text of texts) {
-      chat.say(text);
-      on.change();
-      on.said();
-      await model.loading?.end;
-      if (mine !== conversation || state() !== 'ready') return;
-      if (await chat.answer() !== 'stop' || mine !== conversation) return;
+    queue = texts;
+    sayNext();
+    goOn();
+  }
+
+  function sayNext() {
+    const [text, ...others] = queue;
+    if (!text) return false;
+    queue = others;
+    chat.say(text);
+    on.change();
+    on.said();
+    return true;
+  }
+
+  /** Have what waits answered, now or when a model is there. */
+  async function goOn() {
+    while (state() === 'ready' && (chat.isUnanswered() || sayNext())) {
+      const mine = queue;
+      if (await chat.answer() !== 'stop' && mine === queue) queue = [];
     }
   }
 
@@ -53,8 +64,23 @@ export function createConversation({ chat, model, state, on }) {
     focusPrompt();
   }
 
+  /** Put a message that was not answered back where it was written, before what is there. */
+  function takeBack(text) {
+    queue = [];
+    const hasDraft = prompt.value.trim() !== '';
+    if (hasDraft) prompt.setRangeText(`${text}\n\n`, 0, 0, 'preserve');
+    else prompt.value = text;
+    on.change();
+  }
+
+  /** Send a message that was taken back once more, unless the person goes on writing. */
+  function again(text) {
+    if (prompt.value.trim() === text) send();
+    else prompt.focus();
+  }
+
   function clear() {
-    conversation += 1;
+    queue = [];
     chat.clear();
   }
 
@@ -90,5 +116,5 @@ export function createConversation({ chat, model, state, on }) {
     document.addEventListener('keydown', onKey);
   }
 
-  return { canSend, clear, startAnew, tryExample, wire };
+  return { again, canSend, goOn, startAnew, takeBack, tryExample, wire };
 }

@@ -17,6 +17,7 @@ export const ENDS = {
   stopped: 'Stopped',
   length: 'Cut off at the longest reply (see Settings)',
   context: 'The context is full',
+  failed: 'Cut off',
 };
 
 /** Time a reply from the moment it is asked for. */

@@ -9,6 +9,7 @@
  * @typedef {object} Events
  * @property {(source: Source) => void} begin a check begins
  * @property {() => void} change whether one is shown may be different now
+ * @property {() => boolean} isReplying whether a load would end a reply
  * @property {(source: Source) => void} load the model is to be loaded
  * @property {(source: Source, error: import('./worker.js').TypedError) => void} failed
  * @property {() => void} cancelled
@@ -42,13 +43,18 @@ export function createPreflight({ engine, settings, options, on }) {
   /** @type {{source: Source, id: number, preflight: Preflight|null}|null} */
   let current = null;
 
-  /** Load a model that a person chose, or say first what it takes. */
+  /**
+   * Load a model that a person chose, or say first what it takes. A reply is not ended for
+   * one that cannot be loaded.
+   */
   function open(source) {
     drop();
-    // What has no size yet may be of any.
-    if (source.size < LARGE) on.load(source);
+    if (isSmall(source) && !on.isReplying()) on.load(source);
     else check(source);
   }
+
+  // What has no size yet may be of any.
+  const isSmall = (source) => source.size < LARGE;
 
   async function check(source) {
     drop();
@@ -64,6 +70,7 @@ export function createPreflight({ engine, settings, options, on }) {
     find('fit-title').focus();
     const outcome = await result.catch((error) => error);
     if (mine !== current) return;
+    if (outcome.preflight && isSmall(source)) return on.load(source);
     mine.preflight = outcome.preflight ?? null;
     if (!mine.preflight) current = null;
     show();
@@ -84,7 +91,7 @@ export function createPreflight({ engine, settings, options, on }) {
   }
 
   function offer({ source, preflight }) {
-    keepDevice(preflight);
+    if (preflight.measured) keepDevice(preflight);
     const shorter = (option) => Number(option.value) <= preflight.n_ctx_train;
     const all = [...find('n_ctx').options].filter(shorter);
     context.replaceChildren(...all.map((option) => option.cloneNode(true)));

@@ -3,7 +3,7 @@
  */
 
 import { button, element, fact } from './dom.js';
-import { bytes, count } from './format.js';
+import { bytes } from './format.js';
 import { focusPrompt } from './view.js';
 
 /** What a person can do after each error; the first action is the main one. */
@@ -18,7 +18,7 @@ const ACTIONS = {
   IntegrityError: ['again'],
   StorageError: ['retry', 'list', 'choose'],
   RequestError: ['retry', 'settings', 'reload'],
-  ContextFullError: ['newChat', 'settings'],
+  ContextFullError: ['leaveOut', 'shorten', 'longer', 'newChat'],
   DeviceMissingError: ['reload'],
   DeviceLimitError: ['shorter', 'list', 'choose', 'settings'],
   DeviceMemoryError: ['shorter', 'reload', 'settings'],
@@ -28,6 +28,8 @@ const ACTIONS = {
   InternalError: ['retry', 'newChat', 'reload'],
   RuntimeError: ['reload'],
 };
+/** What every GGUF file begins with. */
+const MAGIC = 'GGUF';
 
 const LABELS = {
   choose: 'Choose another file',
@@ -36,6 +38,8 @@ const LABELS = {
   retry: 'Try again',
   again: 'Download again',
   newChat: 'New chat',
+  leaveOut: 'Leave out the oldest turns',
+  shorten: 'Shorten the message',
   settings: 'Open settings',
   check: 'Check the file',
   dismiss: 'Dismiss',
@@ -44,18 +48,17 @@ const LABELS = {
 /** Errors after which a setting helps only where a shorter context is known to fit. */
 const TOO_LARGE = new Set(['DeviceLimitError', 'DeviceMemoryError']);
 /** What a person may come back from with nothing done: the card stands until then. */
-const STAYS = new Set(['choose', 'settings']);
-
-/** A shorter context is offered as the number that would fit. */
-const label = (name, { n_ctx }) =>
-  (name === 'shorter' ? `Use ${count(n_ctx)} tokens` : LABELS[name]);
+const STAYS = new Set(['choose', 'settings', 'shorten']);
 
 /**
  * Make an error card.
  *
  * @param {import('./worker.js').TypedError} error
- * @param {Record<string, () => void>} actions what can be done now, by name; the card
- *   offers those that fit the error
+ * @param {Record<string, Action>} actions what can be done now, by name; the card offers
+ *   those that fit the error
+ *
+ * @typedef {(() => void) | {label: string, act: () => void}} Action some say what they
+ *   would do here
  */
 export function errorCard(error, actions) {
   const card = element('div', 'card problem');
@@ -68,9 +71,10 @@ export function errorCard(error, actions) {
     .filter((name) => actions[name] && (name !== 'settings' || canShorten(error)));
   names.forEach((name, i) => {
     const isMain = i === 0 && name !== 'dismiss';
-    row.append(button(label(name, error), isMain ? 'primary small' : 'secondary small', () => {
+    const { label = LABELS[name], act = actions[name] } = actions[name];
+    row.append(button(label, isMain ? 'primary small' : 'secondary small', () => {
       if (!STAYS.has(name)) card.remove();
-      actions[name]();
+      act();
       if (document.activeElement === document.body) focusPrompt();
     }));
   });
@@ -145,5 +149,31 @@ export function checkFiles(files) {
     found: bytes(0),
     expected: 'a GGUF file',
     remedy: 'If it is a folder, open it and choose the file inside.',
+  };
+}
+
+/**
+ * Check whether files begin as a GGUF does. The engine tells more of one that does not;
+ * this is for when it is in the middle of a reply.
+ *
+ * @param {File[]} files
+ */
+export async function checkBeginnings(files) {
+  const problems = await Promise.all(files.map(checkBeginning));
+  return problems.find(Boolean) ?? null;
+}
+
+async function checkBeginning(file) {
+  const found = await file.slice(0, MAGIC.length).text().catch((error) => error);
+  if (found === MAGIC) return null;
+  const isRead = typeof found === 'string';
+  return {
+    type: isRead ? 'UnsupportedFormatError' : 'SourceError',
+    what: isRead ? `${file.name} is no model` : `${file.name} cannot be read`,
+    found: isRead ? `a file that begins with ${JSON.stringify(found)}` : found.message,
+    expected: `a GGUF file, which begins with ${JSON.stringify(MAGIC)}`,
+    remedy: isRead
+      ? 'Choose a model’s .gguf file. The conversation goes on as it was.'
+      : 'If it is a folder, open it and choose the file inside.',
   };
 }

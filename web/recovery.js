@@ -1,7 +1,9 @@
 /** What goes wrong with a model or a reply, and what a person can do then. */
 
 import { find } from './dom.js';
+import { count } from './format.js';
 import { errorCard } from './problems.js';
+import { longerContext } from './turns.js';
 
 /** @typedef {import('./load.js').Source} Source */
 /** @typedef {import('./worker.js').TypedError} TypedError */
@@ -15,7 +17,6 @@ import { errorCard } from './problems.js';
  * @param {ReturnType<import('./settings.js').createSettings>} parts.settings
  * @param {ReturnType<import('./preflight.js').createPreflight>} parts.preflight
  * @param {(source: Source) => Promise<void>} parts.verify
- * @param {(source: Source) => Promise<void>} parts.reload load it and go on
  * @param {() => void} parts.newChat
  * @param {(source: Source) => void} parts.toList show it in the list that it came from
  * @param {object} parts.on
@@ -23,11 +24,11 @@ import { errorCard } from './problems.js';
  * @param {() => void} parts.on.told an error is shown
  */
 export function createRecovery(parts) {
-  const { engine, model, settings, preflight, verify, reload, newChat, toList, on } = parts;
+  const { engine, model, settings, preflight, verify, newChat, toList, on } = parts;
 
   /**
    * @param {TypedError} error
-   * @param {Record<string, () => void>} actions what can be done besides
+   * @param {Record<string, import('./problems.js').Action>} actions what can be done besides
    */
   function show(error, actions = {}) {
     find('notices').replaceChildren(errorCard(error, {
@@ -51,10 +52,10 @@ export function createRecovery(parts) {
 
   function failLoad(source, error, before) {
     show(error, {
-      reload: () => reload(source),
+      reload: () => model.load(source),
       ...(source.listed ? { list: () => toList(source), choose: null } : {}),
       ...(source.checkable ? { check: () => verify(source) } : {}),
-      ...(error.n_ctx ? { shorter: () => useContext(source, error.n_ctx) } : {}),
+      ...(error.n_ctx ? { shorter: context(source, error.n_ctx, 'Use') } : {}),
       ...before,
     });
   }
@@ -67,11 +68,19 @@ export function createRecovery(parts) {
     failLoad(source, error, { reload: () => preflight.open(source) });
   }
 
-  /** Use the context that fits with the model for which the one that was set is too long. */
-  function useContext(source, n_ctx) {
-    settings.use(source.profile);
-    settings.choose('n_ctx', n_ctx);
-    preflight.open(source);
+  /** Load a model with another context: one that fits, or in which more fits. */
+  function context(source, n_ctx, verb) {
+    const act = () => {
+      settings.use(source.profile);
+      settings.choose('n_ctx', n_ctx);
+      preflight.open(source);
+    };
+    return { label: `${verb} ${count(n_ctx)} tokens`, act };
+  }
+
+  function longer({ source, info }, error) {
+    const n_ctx = source.profile.fixedContext ? 0 : longerContext(error, info);
+    return n_ctx ? { longer: context(source, n_ctx, 'Reload with') } : {};
   }
 
   /** The engine died; whoever waits for it tells of that. */
@@ -87,8 +96,8 @@ export function createRecovery(parts) {
     on.change();
     const { source } = model;
     return {
-      ...(source ? { reload: () => reload(source) } : {}),
-      ...(model.info ? { newChat } : {}),
+      ...(source ? { reload: () => model.load(source) } : {}),
+      ...(model.info ? { newChat, ...longer(model, error) } : {}),
       ...anyTime(),
     };
   }

@@ -1,90 +1,127 @@
-/** One message of the conversation on the page. */
+/** The turns of the conversation on the page. */
 
 import { element } from './dom.js';
 import { ENDS, liveFigures, replyFigures, startClock } from './figures.js';
 import { count, duration } from './format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
+import { markdownOf, textOf } from './turns.js';
 
 /** Make a person's message. */
 export function userMessage(text) {
   const article = element('article', 'message user');
   article.append(element('h2', 'visually-hidden', 'You'), element('div', 'bubble', text));
-  return article;
+  return { element: article };
 }
 
-/** Make an empty reply that grows token by token. */
-export function createReply() {
+/** Make the line that says which model goes on from here. */
+export function modelLine({ model }) {
+  return { element: element('p', 'border', `From here: ${model.name}`) };
+}
+
+/**
+ * Make a reply that grows as its turn does.
+ *
+ * @param {import('./turns.js').Turn} turn
+ */
+export function createReply(turn) {
   const article = element('article', 'message reply');
-  article.setAttribute('aria-busy', 'true');
-  const waiting = element('p', 'waiting', 'Reading the message');
-  const thinking = thinkingBlock();
-  const body = element('div', 'prose');
-  const meta = element('div', 'meta');
-  const figures = element('p', 'figures');
-  meta.append(figures);
-  article.append(element('h2', 'visually-hidden', 'Reply'), waiting, thinking.root, body, meta);
-  const text = { content: '', thinking: '', tool: '' };
-  const clock = startClock();
+  const waiting = element('p', 'waiting');
+  const body = element('div', 'parts');
+  let meta = element('div', 'meta');
+  article.append(element('h2', 'visually-hidden', 'Reply'), body, meta);
+  /** What stood below the reply before it went on. */
+  let before = null;
+  let clock = null;
+  let blocks = [];
   let frame = 0;
+
+  /** The model is asked, for the first time or to go on. */
+  function begin() {
+    clock = startClock();
+    before = meta;
+    meta = element('div', 'meta');
+    meta.append(element('p', 'figures'));
+    before.replaceWith(meta);
+    waiting.textContent = 'Reading the message';
+    waiting.hidden = false;
+    body.after(waiting);
+    article.setAttribute('aria-busy', 'true');
+  }
 
   function render() {
     frame = 0;
     waiting.hidden = clock.tokens() > 0;
-    thinking.show(text.thinking, text.content !== '' || text.tool !== '', clock);
-    renderMarkdown(body, text.content + text.tool);
-    figures.textContent = liveFigures(clock);
+    turn.parts.forEach((part, i) => {
+      if (blocks[i]?.channel !== part.channel) {
+        for (const block of blocks.splice(i)) block.root.remove();
+        blocks.push(part.channel === 'thinking' ? thoughtsBlock() : textBlock(part.channel));
+        body.append(blocks[i].root);
+      }
+      blocks[i].show(part, turn.end !== '' || i < turn.parts.length - 1);
+    });
+    for (const block of blocks.splice(turn.parts.length)) block.root.remove();
+    if (turn.end === '') meta.firstElementChild.textContent = liveFigures(clock);
   }
 
-  function push({ channel, text: piece }) {
+  function grow() {
     clock.tick();
-    text[channel] += channel === 'tool' ? `\n\n\`\`\`json\n${piece}\n\`\`\`\n\n` : piece;
     frame ||= requestAnimationFrame(render);
   }
 
+  /** @param {import('./worker.js').DoneMessage|null} done null when the engine failed */
   function finish(done) {
     cancelAnimationFrame(frame);
     render();
     waiting.remove();
     article.setAttribute('aria-busy', 'false');
-    thinking.end(clock);
-    figures.replaceWith(...replyFigures(done, clock));
-    const cut = done?.reason !== 'stop' && ENDS[done?.reason];
+    if (!done && !clock.tokens()) {
+      meta.replaceWith(before);
+      meta = before;
+      return;
+    }
+    meta.replaceChildren(...replyFigures(done, clock));
+    const cut = turn.end !== 'stop' && ENDS[turn.end];
     if (cut) meta.prepend(element('p', 'reason', cut));
-    if (text.content) meta.append(copyButton('Copy reply', () => text.content));
-    return body.textContent.trim();
+    if (textOf(turn)) meta.append(copyButton('Copy reply', () => textOf(turn)));
   }
 
   function progress({ text: doing, done, total }) {
     waiting.textContent = `${doing}, ${count(done)} of ${count(total)} tokens`;
   }
 
-  return { element: article, text, push, progress, finish };
+  /** Show a way to go on; one that is there already keeps its focus. */
+  function offer(way) {
+    if (way.parentElement !== meta) meta.append(way);
+  }
+
+  return { element: article, begin, grow, progress, finish, offer };
+}
+
+/** A part that is read: text, or a call of a tool. */
+function textBlock(channel) {
+  const root = element('div', 'prose');
+  return { channel, root, show: (part) => renderMarkdown(root, markdownOf(part)) };
 }
 
 /** The model's thoughts, folded away. */
-function thinkingBlock() {
+function thoughtsBlock() {
   const root = element('details', 'thinking');
-  root.hidden = true;
   const summary = element('summary', '', 'Thinking');
   const body = element('div', 'prose thoughts');
   root.append(summary, body);
+  let start = performance.now();
   let ended = false;
 
-  function show(text, over, clock) {
-    if (!text) return;
-    root.hidden = false;
-    root.classList.toggle('live', !over && !ended);
-    if (over && !ended) end(clock);
-    renderMarkdown(body, text);
+  function show(part, over) {
+    root.classList.toggle('live', !over);
+    renderMarkdown(body, part.text);
+    if (over === ended) return;
+    ended = over;
+    if (!over) start = performance.now(); // a thought that was cut short goes on
+    summary.textContent = over ? `Thought for ${span(performance.now() - start)}` : 'Thinking';
   }
 
-  function end(clock) {
-    if (ended || root.hidden) return;
-    ended = true;
-    root.classList.remove('live');
-    const seconds = clock.sinceFirst();
-    summary.textContent = seconds < 1 ? 'Thought for a moment' : `Thought for ${duration(seconds)}`;
-  }
-
-  return { root, show, end };
+  return { channel: 'thinking', root, show };
 }
+
+const span = (ms) => (ms < 1000 ? 'a moment' : duration(ms / 1000));

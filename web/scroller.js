@@ -1,9 +1,14 @@
 /** Keep the end of the conversation in view for as long as the person stays there. */
 
-const NEAR = 48;
+const NEAR = 48; // pixels from the end that a person who comes back need not find
 
 /**
  * Follow the end of an element's content.
+ *
+ * Only a person moves up: growing content leaves the position where it is, and where
+ * content or window shrink the browser moves it no further than to the end. A scroll event
+ * comes a frame late, when the content may have grown again, so that being away from the
+ * end says nothing by itself.
  *
  * @param {HTMLElement} area what scrolls
  * @param {HTMLElement} jump the button that leads back to the end
@@ -11,26 +16,35 @@ const NEAR = 48;
  */
 export function createScroller(area, jump, active) {
   let following = true;
+  let last = 0; // where it was when that was last looked at
 
-  const atEnd = () => area.scrollHeight - area.scrollTop - area.clientHeight < NEAR;
-  const toEnd = () => {
+  const gap = () => area.scrollHeight - area.scrollTop - area.clientHeight;
+
+  function toEnd() {
     following = true;
     area.scrollTop = area.scrollHeight;
-    jump.hidden = true;
-  };
+    show();
+  }
+
+  function show() {
+    last = area.scrollTop;
+    jump.hidden = following || !active() || gap() < NEAR;
+  }
 
   area.addEventListener('scroll', () => {
-    following = atEnd();
-    jump.hidden = following || !active();
+    const top = area.scrollTop;
+    // Positions are fractions of a pixel where the page is zoomed.
+    if (gap() < 1 || (top > last && gap() < NEAR)) following = true;
+    else if (top < last) following = false;
+    show();
   }, { passive: true });
   jump.addEventListener('click', () => {
     toEnd();
     area.focus({ preventScroll: true });
   });
   const resized = new ResizeObserver(() => {
-    if (!active()) jump.hidden = true;
-    else if (following) area.scrollTop = area.scrollHeight;
-    else jump.hidden = atEnd();
+    if (active() && following) toEnd();
+    else show();
   });
   resized.observe(area.firstElementChild);
   resized.observe(area);

@@ -61,7 +61,10 @@
  * @typedef {object} GenerateMessage
  * @property {number} id
  * @property {'generate'} kind
- * @property {{role: string, content: string}[]} messages the conversation so far
+ * @property {{role: string, content: string, tool_calls?: object[]}[]} messages the
+ *   conversation so far
+ * @property {number[]} [begun] the tokens of a reply that was cut short: it goes on behind
+ *   them, and is told from its first word on
  * @property {object[]} [tools] tool declarations, as in the chat API
  * @property {boolean} [think]
  * @property {Sampling} [sampling]
@@ -114,14 +117,18 @@
  * @property {string} adapter
  * @property {Fit} fit
  * @property {{tokens_per_second: number, memory_seconds: number, dispatch_seconds: number,
- *   load_seconds: number|null}} prediction of a step, and of the load
- * @property {Measured} measured
+ *   load_seconds: number|null}} [prediction] of a step, and of the load; absent where the
+ *   device was not measured yet and a reply is under way
+ * @property {Measured} [measured] likewise
  *
  * @typedef {object} TokenMessage
  * @property {number} id
  * @property {'token'} kind
  * @property {'content'|'thinking'|'tool'} channel
- * @property {string} text
+ * @property {string} text of a call: all of it as JSON, for people
+ * @property {string} [name] of the function that is called
+ * @property {string} [args] of that call, as JSON
+ * @property {number[]} ids the tokens that came since the message before
  *
  * @typedef {object} DoneMessage
  * @property {number} id
@@ -159,6 +166,8 @@
  * @property {boolean} [kept] whether a model is still loaded
  * @property {boolean} [fatal] whether the worker is of no use any more
  * @property {number} [n_ctx] the longest context that would fit; 0 where none is known
+ * @property {number} [n_tokens] of a conversation that is too long; 0 where not known
+ * @property {number} [n_most] how many of them fit
  */
 
 const RUNTIME = 0;

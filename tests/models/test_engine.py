@@ -44,6 +44,39 @@ def test_chat_yields_text_and_how_it_ended() -> None:
         assert text == "".join(map(decoder.push, end.ids)) + decoder.finish()
 
 
+@pytest.mark.parametrize("n", [1, 5, 11])
+def test_reply_that_was_cut_goes_on_as_if_it_had_not_been(n: int) -> None:
+    def reply(engine: Engine, n_most: int, begun: tuple[int, ...] = ()) -> Any:
+        events = engine.chat(
+            MESSAGES, sampling=GREEDY, max_tokens=n_most, begun=begun, ignore_eos=True
+        )
+        *deltas, end = asyncio.run(collect(events))
+        assert engine.reply_ids == list(end.ids)
+        return "".join(delta.text for delta in deltas), end.ids
+
+    with opened(CASE.gguf) as engine:
+        text, ids = reply(engine, 12)
+        _, begun = reply(engine, n)
+        assert begun == ids[:n]
+        # Its text is told from the first word on: a character may lie across the cut.
+        assert reply(engine, 12 - n, begun) == (text, ids[n:])
+    with opened(CASE.gguf) as engine:  # loaded anew, with nothing in its cache
+        assert reply(engine, 12 - n, begun) == (text, ids[n:])
+
+
+def test_reply_that_begins_with_unknown_tokens_is_refused() -> None:
+    with opened(CASE.gguf) as engine, pytest.raises(errors.RequestError):
+        asyncio.run(collect(engine.chat(MESSAGES, begun=[10**6])))
+
+
+def test_conversation_that_is_too_long_is_told_by_how_much() -> None:
+    messages = [{"role": "user", "content": "gem " * 5000}]
+    with opened(CASE.gguf) as engine, pytest.raises(errors.ContextFullError) as caught:
+        asyncio.run(collect(engine.chat(messages)))
+    n_tokens = len(engine.encode_chat(messages)[0])
+    assert (caught.value.n_tokens, caught.value.n_most) == (n_tokens, engine.n_ctx)
+
+
 def test_stop_ends_after_the_token_in_flight() -> None:
     async def stop_after(engine: Engine, n: int) -> Finished:
         count = 0

@@ -225,6 +225,7 @@ def choose_large(page: Page, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         with path.open("wb") as file:
+            file.write(b"GGUF")
             file.truncate(1_200_000_000)
         page.set_input_files("#file", path)
 

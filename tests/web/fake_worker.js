@@ -10,6 +10,7 @@ const ERRORS = {
   'crowded.gguf': ['DeviceLimitError', 'The model does not fit', '18.2 GB', 'at most 8.0 GB', 'Use a context of 4,096 tokens or fewer.'],
   'lost': ['DeviceLostError', 'The graphics device was lost', 'reason unknown', '', 'Load the model again.'],
   'full': ['ContextFullError', 'The conversation no longer fits', '4,210 tokens', 'at most 4,096', 'Start a new chat.'],
+  'fill': ['ContextFullError', 'The conversation is longer than the context', 'more than 1,000 tokens', 'at most 1,000', 'Start a new chat.'],
   'refuse': ['RequestError', 'The message cannot be served', '', '', 'Write it in another way.'],
 };
 /** What files recommend. */
@@ -144,11 +145,15 @@ async function verify({ id, files, name }) {
   });
 }
 
-async function generate({ id, messages, think, sampling, stop: stops, max_tokens }) {
+async function generate({ id, messages, think, sampling, stop: stops, max_tokens, begun = [] }) {
   const prompt = messages.at(-1).content;
-  const token = (channel, text) => self.postMessage({ id, kind: 'token', channel, text });
+  const token = (channel, text, more) =>
+    self.postMessage({ id, kind: 'token', channel, text, ids: [7], ...more });
   await pause(60);
   if (ERRORS[prompt]) return fail(id, prompt);
+  const { length } = JSON.stringify(messages);
+  // A context of 1,000 tokens, of which each character is one.
+  if (prompt.startsWith('fill') && length > 1000) return fail(id, 'fill', 0, { n_tokens: length, n_most: 1000 });
   let n = 0;
   for (const done of prompt === 'long' ? [0, 512, 1024] : []) {
     self.postMessage({ id, kind: 'progress', stage: 'prompt', done, total: 2048, text: 'Reading the message' });
@@ -163,16 +168,39 @@ async function generate({ id, messages, think, sampling, stop: stops, max_tokens
     }
     return done(id, 'stopped', n);
   }
+  if (prompt === 'calls') return calls(id, token);
+  if (prompt.startsWith('break')) return breakOff(id, token, begun.length, prompt);
   if (think) for (const word of 'They ask about cutting. I should compare the cuts.'.split(/(?<= )/)) token('thinking', word);
   const echo = JSON.stringify({ messages, think, sampling, stop: stops, max_tokens });
-  const text = { markdown: MARKDOWN, hostile: HOSTILE, echo }[prompt] ?? 'A short reply.';
-  for (const piece of text.match(/[^]{1,9}/g)) {
+  const more = begun.length ? ' It goes on.' : '';
+  const text = ({ markdown: MARKDOWN, hostile: HOSTILE, echo }[prompt] ?? 'A short reply.') + more;
+  for (const piece of text.match(/[^]{1,9}/g) ?? []) {
     token('content', piece);
     n += 1;
   }
   // An engine that ended early says no more than this.
   if (prompt === 'bare') return self.postMessage({ id, kind: 'done', reason: 'stopped' });
-  return done(id, prompt === 'cut' ? 'length' : 'stop', n);
+  return done(id, prompt === 'cut' && !more ? 'length' : 'stop', n);
+}
+
+/** Thoughts, calls and text in turns; one call's number is longer than JavaScript's. */
+function calls(id, token) {
+  const call = (name, args) => token('tool', `{\n  "name": "${name}",\n  "arguments": ${args}\n}`, { name, args });
+  token('thinking', 'First look.');
+  call('look', '{"id": 12345678901234567890}');
+  token('content', 'Looked.');
+  token('thinking', 'Then weigh.');
+  call('weigh', '{}');
+  done(id, 'stop', 5);
+}
+
+/** The device is lost in the middle of a reply: once, or each time. */
+function breakOff(id, token, n_begun, prompt) {
+  const goesOn = n_begun && prompt === 'break';
+  const words = ['One ', 'two ', 'three', ...goesOn ? [' four.'] : []];
+  token('content', words.slice(0, n_begun).join(''), { ids: [] });
+  for (const word of words.slice(n_begun)) token('content', word);
+  return goesOn ? done(id, 'stop', 1) : fail(id, 'lost');
 }
 
 function done(id, reason, n) {
@@ -183,10 +211,10 @@ function done(id, reason, n) {
   });
 }
 
-function fail(id, key, n_ctx = 0) {
+function fail(id, key, n_ctx = 0, more = {}) {
   loads.delete(id);
   const [type, what, found, expected, remedy] = ERRORS[key];
   const fatal = type === 'DeviceLostError';
   if (fatal) held = false;
-  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy, kept: held, fatal, n_ctx });
+  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy, kept: held, fatal, n_ctx, ...more });
 }

@@ -175,6 +175,7 @@ def test_file_replaces_it_when_loaded_and_brings_its_own_settings(demo):
     assert sent(page)["sampling"] == sampling
     choose(page, "gemma-4.gguf")
     expect_state(page, "ready")
+    page.get_by_role("button", name="New chat").click()
     assert sent(page)["sampling"] == sampling | {"temperature": 1, "top_k": 64}
     page.reload()
     expect_state(page, "ready")

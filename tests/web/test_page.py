@@ -149,7 +149,7 @@ def test_reply_ends_with_its_figures(ready):
     say(ready, "Hello")
     figures = r"42\.0 tok/s · first token [\d.]+ s · 2 tokens"
     expect(ready.locator(".reply .figures")).to_have_text(re.compile(figures))
-    expect(ready.locator("#announcer")).to_have_text("Reply: A short reply.")
+    expect(ready.locator("#announcer")).to_have_text("Reply finished: A short reply.")
 
 
 def details(page: Page) -> dict[str, str]:
