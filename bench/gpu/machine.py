@@ -42,7 +42,7 @@ def base(work: Path) -> Environment:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(work / "compiled"),
         "XDG_RUNTIME_DIR": str(work),
     }
     folders = library_folders(work)

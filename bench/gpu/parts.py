@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.environment import ROOT
@@ -28,6 +28,7 @@ class Scale:
     prompt: int  # tokens of the pass whose kernels are looked at
     n: int  # tokens of a reply
     layers: int | None
+    patience: int = 1  # by how much the limits of the parts are longer
 
 
 FULL = Scale(
@@ -53,6 +54,7 @@ QUICK = Scale(
     prompt=8,
     n=3,
     layers=1,
+    patience=4,  # software may share its processor with others
 )
 
 
@@ -76,7 +78,8 @@ ADAPTER = Part("adapter", ("-m", "bench.adapter"), 60)
 
 def every(scale: Scale) -> tuple[Part, ...]:
     """Return all parts, that which the others need first."""
-    return (ADAPTER, *right(scale), *fast(scale), *rest(scale))
+    found = (ADAPTER, *right(scale), *fast(scale), *rest(scale))
+    return tuple(replace(p, limit=scale.patience * p.limit) for p in found)
 
 
 def right(scale: Scale) -> Iterator[Part]:

@@ -88,7 +88,7 @@ def cut_off() -> list[str]:
 
 def test_a_bare_machine_without_network_gives_the_report(tree, machine):
     python = getattr(sys, "_base_executable", sys.executable)
-    asked = ("--quick", "--seconds", "120", "--only", "diff,steps,shaders")
+    asked = ("--quick", "--seconds", "280", "--only", "diff,steps,shaders")
     command = [*cut_off(), python, "-m", "bench.gpu", "run", *asked]
     reply = subprocess.run(
         command, cwd=tree, env=machine, capture_output=True, text=True, errors="replace"
