@@ -42,6 +42,7 @@ from pyodide_app.passes import Passes
 from pyodide_app.sampling import SamplingOptions, pack_state
 
 WORKING_SET = 256 << 20  # bytes that one round of replays touches, on a GPU
+MOST_HELD = 2 << 30  # bytes of all copies, of which a round may touch a part
 IN_SOFTWARE = 16 << 20  # there, arithmetic takes longer than memory
 FEW_COPIES, MANY_COPIES = 64, 2048  # in software and of what reads no matrix; at most
 SHORTEST = 0.03  # seconds of one timed run
@@ -90,7 +91,7 @@ async def time_model(
     for dispatch in {_identity(d): d for d in plan.dispatches}.values():
         n_bytes = cost.matrix_bytes(config, owner, dispatch)
         n_bytes += _kv_bytes(config, layout, dispatch, n_keys)
-        seconds = await _time(device, watch, dispatch, apart, state, n_keys)
+        seconds = await _time(device, watch, dispatch, n_bytes, apart, state, n_keys)
         timings.append(
             Timing(
                 model,
@@ -135,6 +136,7 @@ async def _time(
     device: NativeDevice,
     watch: Stopwatch | None,
     dispatch: Dispatch,
+    n_read: int,
     apart: Collection[Buffer],
     state: Buffer,
     n_keys: int,
@@ -144,8 +146,8 @@ async def _time(
     Each has buffers of its own of those `apart` and of the state, which sampling
     advances; it shares the others with all.
     """
-    touched = sum(view.size for view in dispatch.views if view.buffer in apart)
-    n_copies = copies_of(touched, device.info.is_software)
+    n_held = sum(view.size for view in dispatch.views if view.buffer in apart)
+    n_copies = copies_of(n_read, n_held, device.info.is_software)
     shared = {v.buffer: Buffer(v.buffer.label, v.buffer.size) for v in dispatch.views}
     copies: list[Dispatch] = []
     made = list(shared.values())
@@ -166,13 +168,17 @@ async def _time(
         device.release(made)
 
 
-def copies_of(n_bytes: int, is_software: bool) -> int:
-    """Return on how many copies of so many bytes to replay: more than a cache holds."""
-    if not n_bytes:
+def copies_of(n_read: int, n_held: int, is_software: bool) -> int:
+    """Return on how many copies to replay what reads so many of the bytes it holds.
+
+    No cache holds what all of them read together; of experts that is a part.
+    """
+    if not n_held:
         return FEW_COPIES
     if is_software:
-        return max(1, min(FEW_COPIES, IN_SOFTWARE // n_bytes))
-    return max(1, min(MANY_COPIES, WORKING_SET // n_bytes))
+        return max(1, min(FEW_COPIES, IN_SOFTWARE // n_held))
+    enough = WORKING_SET // (n_read or n_held)
+    return max(1, min(MANY_COPIES, enough, MOST_HELD // n_held))
 
 
 def _with(dispatch: Dispatch, renamed: Mapping[Buffer, Buffer]) -> Dispatch:

@@ -160,7 +160,8 @@ def probe(made: Environment) -> tuple[list[dict[str, Any]], str]:
         )
     except subprocess.TimeoutExpired:
         return [], f"no answer in {PROBE} s"
-    words = reply.stderr[-1500:].replace(str(ROOT), ".")
+    lines = dict.fromkeys(reply.stderr.splitlines())  # the loader repeats itself
+    words = "\n".join(lines)[-1500:].replace(str(ROOT), ".")
     try:
         return json.loads(reply.stdout.splitlines()[-1]), words
     except (IndexError, ValueError):

@@ -83,6 +83,7 @@ class Run:
         begin = time.monotonic()
         try:
             with part_environment(part, work, self.environment) as environment:
+                limit = min(limit, self.left - RESERVE)  # laying Dawn out takes some
                 self._run(part, work / f"{part.name}.json", environment, limit)
         except (OSError, SetupError) as error:
             self.report.keep(part.name, ended="could not begin", output=[str(error)])

@@ -171,12 +171,14 @@ def test_a_record_needs_no_git(lacking, tmp_path, monkeypatch):
 
 
 def test_a_kernel_is_replayed_on_more_than_a_cache_holds():
-    largest_cache = 96 << 20
-    for n_bytes in (220_000, 1_769_472, 300 << 20):
-        copies = kernels.copies_of(n_bytes, is_software=False)
-        assert copies * n_bytes > largest_cache
-    assert kernels.copies_of(0, is_software=False) == kernels.FEW_COPIES
-    assert kernels.copies_of(64, is_software=True) == kernels.FEW_COPIES
+    largest_cache, experts = 96 << 20, 285 << 20
+    for n_read, n_held in ((220_000,) * 2, (1_769_472,) * 2, (experts // 16, experts)):
+        copies = kernels.copies_of(n_read, n_held, is_software=False)
+        assert copies * n_read > largest_cache
+        assert copies * n_held <= 2 << 30
+    assert kernels.copies_of(4 << 30, 4 << 30, is_software=False) == 1
+    assert kernels.copies_of(0, 0, is_software=False) == kernels.FEW_COPIES
+    assert kernels.copies_of(64, 64, is_software=True) == kernels.FEW_COPIES
 
 
 def test_a_source_makes_what_a_file_holds(tmp_path):
