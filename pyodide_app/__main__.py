@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 
 from pyodide_app import errors, variants
-from pyodide_app.cli import verbs
+from pyodide_app.cli import console, conversation, jsonl, verbs
 from pyodide_app.sampling import SamplingOptions
 
 _MODEL = "a GGUF file, or a model of Ollama's such as gemma4:e4b"
@@ -21,17 +20,19 @@ _FIT = "say first what it takes here, and compare each reply with what was predi
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; bad input prints one line on stderr and gives 2."""
     options = _parser().parse_args(argv)
+    console.prepare()
     try:
         with ExitStack() as closing:
             asyncio.run(options.run(options, closing))
+        sys.stdout.flush()
     except errors.EngineError as error:
         print(f"lapidary: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print(file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        console.silence()
     return 0
 
 
@@ -40,13 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(fit=False, ignore_eos=False)  # of verbs without these options
     added = parser.add_subparsers(metavar="VERB", required=True)
     for name, run, text, add in (
-        ("chat", verbs.chat, "talk with a model in the terminal", _add_chat),
+        ("chat", conversation.chat, "talk with a model in the terminal", _add_chat),
         ("generate", verbs.generate, "continue one prompt", _add_generate),
         ("inspect", verbs.inspect, "show what a model file holds", _add_inspect),
         ("logits", verbs.logits, "write the logits of every position", _add_logits),
-        ("tokenize", verbs.tokenize, "turn lines of text into ids", _add_tokenize),
-        ("render", verbs.render, "turn conversations into prompts", _add_jsonl),
-        ("parse", verbs.parse, "turn raw outputs into parts", _add_parse),
+        ("tokenize", jsonl.tokenize, "turn lines of text into ids", _add_tokenize),
+        ("render", jsonl.render, "turn conversations into prompts", _add_jsonl),
+        ("parse", jsonl.parse, "turn raw outputs into parts", _add_parse),
     ):
         verb = added.add_parser(name, help=text, description=text.capitalize() + ".")
         if name in ("chat", "generate"):

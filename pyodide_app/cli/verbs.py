@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pyodide_app import errors, variants
-from pyodide_app.chat import ContentDelta, gemma4
-from pyodide_app.chat.gemma4_parser import OutputParser
+from pyodide_app.chat.messages import check_messages
 from pyodide_app.cli import report
 from pyodide_app.cli.session import Session
 from pyodide_app.engine import Engine
@@ -21,49 +19,6 @@ from pyodide_app.inspection import describe, describe_text
 from pyodide_app.model_argument import table, verify
 from pyodide_app.ollama_native import open_store
 from pyodide_app.runner import Finished
-from pyodide_app.tokenizer import Tokenizer
-
-
-async def chat(options: Namespace, closing: ExitStack) -> None:
-    """Talk, a line at a time, until the input ends."""
-    session = await Session.open(options, closing)
-    engine = await session.load()
-    messages = session.opened.opening(options.system or "")
-    print("Ctrl-D ends the chat, Ctrl-C this program.", file=sys.stderr)
-    while (line := _ask()) is not None:
-        messages.append({"role": "user", "content": line})
-        reply = await _answer(session, engine, messages)
-        messages.append({"role": "assistant", "content": reply})
-
-
-def _ask() -> str | None:
-    try:
-        return input("> ")
-    except EOFError:
-        print()
-        return None
-
-
-async def _answer(
-    session: Session, engine: Engine, messages: list[dict[str, Any]]
-) -> str:
-    reply = ""
-    events = engine.chat(
-        messages,
-        think=session.options.think,
-        sampling=session.sampling(engine.loaded.file.metadata),
-        max_tokens=session.max_tokens,
-        stop=session.stop,
-    )
-    async for event in events:
-        if isinstance(event, ContentDelta):
-            reply += event.text
-        report.show(event)
-        if isinstance(event, Finished):
-            told = report.speed(event, session.predicted(engine, event))
-            print(f"\n{told}", file=sys.stderr)
-    print()
-    return reply
 
 
 async def generate(options: Namespace, closing: ExitStack) -> None:
@@ -91,7 +46,7 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
         result = report.result(end, text) | {"kernels": str(engine.loaded.choice)}
         if predicted is not None:
             result["predicted_tokens_per_second"] = predicted
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result))
     else:
         print(f"\n{report.speed(end, predicted)}", file=sys.stderr)
 
@@ -120,7 +75,7 @@ async def inspect(options: Namespace, closing: ExitStack) -> None:
         return
     summary = describe(await session.header())
     if options.json:
-        print(json.dumps(summary, ensure_ascii=True))
+        print(json.dumps(summary))
     else:
         print(describe_text(summary))
 
@@ -151,53 +106,6 @@ async def logits(options: Namespace, closing: ExitStack) -> None:
         raise errors.RequestError(f"cannot write {options.out}: {error}") from error
 
 
-async def tokenize(options: Namespace, closing: ExitStack) -> None:
-    """Turn each line of text into ids."""
-    header = await (await Session.open(options, closing)).header()
-    tokenizer = Tokenizer.from_metadata(header.metadata)
-    lines = [
-        tokenizer.encode(
-            _expect(line, str, "a JSON string"),
-            special=not options.no_special,
-            bos=options.bos,
-        )
-        for line in _json_lines()
-    ]
-    print(json.dumps(lines))
-
-
-async def render(options: Namespace, closing: ExitStack) -> None:
-    """Turn each line's conversation into a prompt."""
-    session = await Session.open(options, closing)
-    large = session.opened.is_large(await session.header())
-    for line in _json_lines():
-        request = _expect(line, dict, "a JSON object {messages, tools, think}")
-        prompt = gemma4.render(
-            request.get("messages") or [],
-            tools=request.get("tools") or (),
-            think=bool(request.get("think")),
-            large=large,
-        )
-        print(json.dumps(prompt.text))
-
-
-async def parse(options: Namespace, closing: ExitStack) -> None:
-    """Turn each line's raw output into parts."""
-    await (await Session.open(options, closing)).header()  # it must be a model
-    for line in _json_lines():
-        text = _expect(line, str, "a JSON string")
-        step = len(text) or 1 if options.chunk is None else options.chunk
-        if step < 1:
-            raise errors.RequestError("--chunk", found=str(step), expected="1 or more")
-        parser = OutputParser(True)
-        events = [
-            event
-            for begin in range(0, len(text), step)
-            for event in parser.push(text[begin : begin + step])
-        ]
-        print(json.dumps(report.parts([*events, *parser.finish()])))
-
-
 # -- input -----------------------------------------------------------------------
 
 
@@ -216,26 +124,7 @@ def _messages(options: Namespace) -> list[dict[str, Any]]:
     if options.messages is None:
         return []
     try:
-        messages = json.loads(Path(options.messages).read_text(encoding="utf-8"))
+        messages = json.loads(Path(options.messages).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise errors.RequestError(f"--messages {options.messages}: {error}") from error
-    return list(_expect(messages, list, "a JSON list of messages"))
-
-
-def _json_lines() -> Iterator[Any]:
-    for number in count(1):
-        try:
-            if not (line := sys.stdin.readline()):
-                return
-            values = [json.loads(line)] if line.strip() else []
-        except (ValueError, RecursionError) as error:
-            raise errors.RequestError(
-                f"line {number} of the input is no JSON: {error}"
-            ) from error
-        yield from values
-
-
-def _expect(value: Any, kind: type, what: str) -> Any:
-    if not isinstance(value, kind):
-        raise errors.RequestError("input", found=repr(value)[:60], expected=what)
-    return value
+    return check_messages(messages)

@@ -128,6 +128,65 @@ def test_render_and_parse(
         }
 
 
+def test_parse_takes_objects_and_render_what_it_documents(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}
+    said = "<|channel>thought\nx<channel|>call:f{a:1}"
+    feed(
+        monkeypatch,
+        {"text": said},
+        {"text": said, "think": False, "tools": [tool]},
+        said,
+    )
+    lines = run(capsys, "parse", MODEL, "--jsonl", "--chunk", "2").splitlines()
+    bare = {"thinking": "x", "content": "call:f{a:1}", "tool_calls": []}
+    called = [{"name": "f", "arguments": {"a": "1"}}]
+    assert [json.loads(line) for line in lines] == [
+        bare,
+        {"thinking": "", "content": "", "tool_calls": called},
+        bare,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "line", "text"),
+    [
+        ("parse", 5, "line 2: input: found 5"),
+        ("parse", {"think": True}, "line 2: input: found None"),
+        ("parse", {"text": "", "think": "yes"}, "line 2: think: found "),
+        ("parse", {"text": "", "tools": [1]}, "line 2: tools[0]: found 1"),
+        ("render", [], "line 2: input: found []"),
+        ("render", {"messages": 1}, "line 2: messages: found 1"),
+        ("render", {"messages": [], "tools": {}}, "line 2: tools: found {}"),
+        ("render", {"messages": [], "think": 1}, "line 2: think: found 1"),
+        ("tokenize", {}, "line 2: input: found {}"),
+    ],
+)
+def test_a_line_that_cannot_be_served_is_named(
+    verb: str,
+    line: object,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = {"render": {"messages": []}}.get(verb, "fine")
+    feed(monkeypatch, good, line)
+    assert main([verb, MODEL, "--jsonl"]) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_messages_are_read_in_every_encoding_of_json(
+    encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "messages.json"
+    image = {"role": "user", "content": "grüß", "images": ["aGk="]}
+    path.write_bytes(json.dumps([image], ensure_ascii=False).encode(encoding))
+    assert main(["generate", MODEL, "--messages", str(path)]) == 2
+    assert "messages[0].images: found an image" in capsys.readouterr().err
+
+
 def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads(run(capsys, "inspect", MODEL, "--json"))
     assert summary["architecture"] == "gemma4"
