@@ -17,7 +17,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 import time
 import webbrowser
 from collections.abc import Sequence
@@ -31,13 +30,14 @@ from tools import environment, server
 from tools.bundle import bundle
 from tools.environment import PYTHON, ROOT, SetupError
 from tools.lavapipe import ensure_lavapipe
+from tools.pyodide_build import ensure_pyodide_build
 
 if TYPE_CHECKING:
     from tools.model_store import ModelStore
 
 __all__ = ["bundle", "main"]
 
-BUNDLING = threading.Lock()  # one at a time, whatever the browser asks for
+INTERRUPTED = 130  # what shells say of a program that Ctrl-C has ended
 NO_TESTS_COLLECTED = 5  # pytest's exit status when its arguments select nothing
 
 
@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SetupError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except subprocess.CalledProcessError as error:
         print(f"failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
@@ -148,9 +150,8 @@ def announce(store: ModelStore) -> None:
 def refresh() -> None:
     """Bundle again when a file has changed; keep the old page when that fails."""
     try:
-        with BUNDLING:
-            bundle()
-    except (SetupError, subprocess.CalledProcessError) as error:
+        bundle()
+    except (SetupError, OSError, subprocess.CalledProcessError) as error:
         print(f"The page is as it was, for the bundle failed: {error}", file=sys.stderr)
 
 
@@ -164,6 +165,7 @@ def test(arguments: Sequence[str]) -> int:
     environment.ensure_firefox()
     environment.ensure_vulkan()
     ensure_lavapipe()
+    ensure_pyodide_build()
     bundle()
     print(f"Ready after {time.monotonic() - set_up:.0f} s", flush=True)
     return run_phases([*CHECKS, *TESTS], arguments)

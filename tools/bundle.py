@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools import environment
+from tools.alone import alone
 from tools.environment import CACHE, NODE_MODULES, ROOT, WEB, digest
 
 DIST = ROOT / "dist"
@@ -43,20 +44,25 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the same input gives the same bytes
 
 def bundle() -> Path:
     """Make `dist/`, unless it is up to date, and return its path."""
-    environment.ensure_node_modules(dev=False)
-    key = input_key()
-    stamp = CACHE / "dist.key"
-    if DIST.exists() and stamp.exists() and stamp.read_text() == key:
-        return DIST
-    print("Bundling dist/", flush=True)
-    CACHE.mkdir(exist_ok=True)
+    with alone(CACHE):
+        environment.ensure_node_modules(dev=False)
+        key = input_key()
+        stamp = CACHE / "dist.key"
+        if not (DIST.exists() and stamp.exists() and stamp.read_text() == key):
+            print("Bundling dist/", flush=True)
+            replace_dist()
+            stamp.write_text(key)
+    return DIST
+
+
+def replace_dist() -> None:
+    """Make `dist/` anew; a page that is being loaded misses it for an instant only."""
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="dist-") as folder:
         finished = Path(folder) / "dist"
         fill(finished)
-        shutil.rmtree(DIST, ignore_errors=True)
+        if DIST.exists():
+            DIST.rename(Path(folder) / "before")
         finished.rename(DIST)
-    stamp.write_text(key)
-    return DIST
 
 
 def input_key() -> str:
@@ -146,7 +152,7 @@ def write_wheel(folder: Path) -> Path:
         with zipfile.ZipFile(compiled(source, "driver", "")) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
     python = json.loads(LOCK.read_text())["info"]["python"].split(".")
-    tag = f"cp{python[0]}{python[1]}-none-any"
+    tag = f"py{python[0]}{python[1]}-none-any"
     files |= wheel_metadata(files, tag)
     path = folder / f"pyodide_app-{version()}-{tag}.whl"
     write_archive(path, files)
@@ -187,25 +193,26 @@ def version() -> str:
 def write_lock(wheel: Path) -> None:
     """Write Pyodide's lock file: its versions, and the driver as the one package.
 
-    Written by hand: the releases of `pyodide-lock` for Python 3.11 refuse the lock
-    files of this Pyodide (no `info.version`, a new `tool` table), and those that read
-    them need a newer Python than the project asks for. The stock packages are left
-    out: the page uses none, and their files lie on another origin.
+    Byte for byte what `pyodide-build` writes, which needs Python 3.12: the tests ask
+    it. The stock packages are left out: the page uses none, and their files lie on
+    another origin.
     """
     package = {
-        "name": "pyodide_app",
+        "name": "pyodide-app",
         "version": version(),
         "file_name": wheel.name,
         "install_dir": "site",
         "sha256": sha256(wheel),
         "package_type": "package",
-        "imports": ["pyodide_app"],
+        "imports": [],  # for looking packages up by their modules; we know the name
         "depends": [],
         "unvendored_tests": False,
+        "tool": {},
     }
     info = json.loads(LOCK.read_text())["info"]
-    lock = {"info": info, "packages": {"pyodide-app": package}}
-    (wheel.parent / "pyodide-lock.json").write_text(json.dumps(lock, indent=2) + "\n")
+    lock = {"info": info, "packages": {"pyodide-app": package}, "tool": {}}
+    text = json.dumps(lock, sort_keys=True)
+    (wheel.parent / "pyodide-lock.json").write_text(text, encoding="utf-8")
 
 
 # Files

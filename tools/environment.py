@@ -13,8 +13,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+
+from tools.alone import alone
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -22,6 +25,7 @@ CACHE = ROOT / ".cache"
 WEB = ROOT / "web"
 NODE_MODULES = WEB / "node_modules"
 PACKAGE_LOCK = WEB / "package-lock.json"
+STAMP = ".installed.json"  # in a folder whose content was installed whole
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 
@@ -47,6 +51,19 @@ def run(command: Sequence[str | Path], **options: object) -> None:
     subprocess.run([str(part) for part in command], check=True, **options)  # type: ignore[call-overload]
 
 
+def fetch(what: str, command: Sequence[str | Path], **options: object) -> None:
+    """Run a command that needs the network. Raises SetupError with what to do."""
+    try:
+        run(command, **options)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = error if isinstance(error, OSError) else f"status {error.returncode}"
+        raise SetupError(
+            f"{what} could not be fetched: {Path(command[0]).name} failed ({reason}; "
+            "what it said is above). This needs the network once: connect, and run "
+            "the same again"
+        ) from error
+
+
 def digest(*parts: bytes) -> str:
     """Return the SHA-256 of the parts as hexadecimal digits."""
     sha = hashlib.sha256()
@@ -57,45 +74,82 @@ def digest(*parts: bytes) -> str:
 
 def is_done(folder: Path, key: str, *, dev: bool) -> bool:
     """Tell whether the folder's content was installed from what the key stands for."""
-    stamp = folder / ".installed.json"
-    done = json.loads(stamp.read_text()) if stamp.exists() else {}
-    return done.get("key") == key and (done["dev"] or not dev)
+    try:
+        done = json.loads((folder / STAMP).read_text())
+        return bool(done["key"] == key and (done["dev"] or not dev))
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def set_done(folder: Path, key: str, *, dev: bool) -> None:
     """Note in the folder what its content was installed from."""
-    (folder / ".installed.json").write_text(json.dumps({"key": key, "dev": dev}))
+    (folder / STAMP).write_text(json.dumps({"key": key, "dev": dev}))
 
 
 # Python
 
 
 def ensure_venv(*, dev: bool) -> None:
-    """Make `.venv` and install the project, unless that is done.
+    """Make `.venv`, and install the project for tests and checks, unless that is done.
 
-    The page needs no package; tests and checks need those of the extra `dev`.
+    The page needs no package: at most Node goes there.
     """
-    key = digest((ROOT / "pyproject.toml").read_bytes(), str(VENV).encode())
-    if is_done(VENV, key, dev=dev):
-        return
-    if not PYTHON.exists():
-        _make_venv()
-    print("Installing the Python packages", flush=True)
-    pip("install", "--editable", f"{ROOT}[dev]" if dev else str(ROOT))
-    set_done(VENV, key, dev=dev)
+    key = _venv_key()
+    with alone(CACHE):
+        if not is_done(VENV, key, dev=dev) or not PYTHON.exists():
+            make_venv(VENV, sys.executable)
+            if dev:
+                print("Installing the Python packages", flush=True)
+                pip("install", "--editable", f"{ROOT}[dev]")
+            set_done(VENV, key, dev=dev)
+
+
+def _venv_key() -> str:
+    """Return a digest that changes whenever other packages are needed."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = [settings["project"], settings["build-system"]]
+    return digest(json.dumps(installed).encode(), str(VENV).encode())
 
 
 def pip(*arguments: str) -> None:
     """Run pip in `.venv`, quietly."""
-    run([PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments])
+    pip_install(VENV, *arguments)
 
 
-def _make_venv() -> None:
-    """Create `.venv`, where Debian's Python needs a package more than it has."""
+def pip_install(folder: Path, *arguments: str) -> None:
+    """Run the pip of a virtual environment.
+
+    Killed, it leaves packages by halves that it would take for whole. So the folder
+    has no stamp meanwhile, without which it is made anew. A pip that ends by itself
+    has changed all or nothing.
+    """
+    stamp = folder / STAMP
+    noted = stamp.read_bytes() if stamp.exists() else b"{}"
+    stamp.unlink(missing_ok=True)
+    command = [str(_python(folder)), "-m", "pip"]
+    command += ["--disable-pip-version-check", "--quiet"]
+    try:
+        fetch("The Python packages", [*command, *arguments])
+    except SetupError:
+        stamp.write_bytes(noted)
+        raise
+    stamp.write_bytes(noted)
+
+
+def _python(folder: Path) -> Path:
+    return folder / PYTHON.relative_to(VENV)
+
+
+def make_venv(folder: Path, python: str | Path) -> None:
+    """Make a virtual environment, unless there is one that nothing interrupted."""
+    if _python(folder).exists() and (folder / STAMP).exists():
+        return
     if importlib.util.find_spec("ensurepip") is None:
+        # Debian's Python needs a package more than it has.
         apt_install("python3-venv", needed_for="the module `venv` of Python")
-    print("Making .venv", flush=True)
-    run([sys.executable, "-m", "venv", VENV])
+    print(f"Making {folder.relative_to(ROOT)}", flush=True)
+    run([python, "-m", "venv", "--clear", folder])
+    (folder / STAMP).write_text("{}")
 
 
 # Debian
@@ -103,7 +157,7 @@ def _make_venv() -> None:
 
 @functools.cache
 def _apt_update() -> None:
-    run(["apt-get", "update", "-qq"])
+    fetch("Debian's list of packages", ["apt-get", "update", "-qq"])
 
 
 def can_apt() -> bool:
@@ -120,7 +174,8 @@ def apt_install(*packages: str, needed_for: str, or_else: str = "") -> None:
         )
     print(f"Installing {', '.join(packages)} ({needed_for})", flush=True)
     _apt_update()
-    run(
+    fetch(
+        needed_for,
         ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
     )
@@ -159,18 +214,24 @@ def _wheel_node() -> Path | None:
 def ensure_node_modules(*, dev: bool) -> None:
     """Fetch the npm packages of `web/package-lock.json`, unless that is done."""
     key = digest((WEB / "package.json").read_bytes(), PACKAGE_LOCK.read_bytes())
-    if is_done(NODE_MODULES, key, dev=dev):
-        return
+    with alone(CACHE):
+        if not is_done(NODE_MODULES, key, dev=dev):
+            print("Fetching the npm packages", flush=True)
+            _npm_ci(dev=dev)
+            set_done(NODE_MODULES, key, dev=dev)
+
+
+def _npm_ci(*, dev: bool) -> None:
     found = node()
     npm = shutil.which("npm", path=str(found.parent)) or shutil.which("npm")
-    print("Fetching the npm packages", flush=True)
-    run(
-        [npm or "npm", "ci", "--ignore-scripts", "--no-progress", "--loglevel=error"]
-        + ([] if dev else ["--omit=dev"]),
+    path = f"{found.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    flags = ["--ignore-scripts", "--no-progress", "--loglevel=error"]
+    fetch(
+        "The npm packages",
+        [npm or "npm", "ci", *flags, *([] if dev else ["--omit=dev"])],
         cwd=WEB,
-        env={**os.environ, "PATH": f"{found.parent}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, "PATH": path},
     )
-    set_done(NODE_MODULES, key, dev=dev)
 
 
 # Browsers and Vulkan
