@@ -78,10 +78,10 @@ def _fits(name: str, version: tuple[int, int]) -> bool:
     return exact in tags or f"py{version[0]}" in tags
 
 
-def sizes(folder: Path = FOLDER) -> dict[str, int]:
+def sizes() -> dict[str, int]:
     """Return what lies in the folder, by name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in files}
+    files = sorted(path for path in FOLDER.rglob("*") if path.is_file())
+    return {p.relative_to(FOLDER).as_posix(): p.stat().st_size for p in files}
 
 
 def missing(found: Sequence[str], *, dawn: bool, numpy: bool) -> Iterator[str]:

@@ -85,9 +85,7 @@ def every(scale: Scale) -> tuple[Part, ...]:
 def right(scale: Scale) -> Iterator[Part]:
     """Yield whole models next to the oracle."""
     for file in scale.golden:
-        name = file.stem.partition("-")[0]
-        command = ("-m", "tests.diff", str(file), "--ids", IDS, "--most", "6")
-        yield Part(f"diff-{name}", command, 45, has_json=False)
+        yield _diff(f"diff-{file.stem.partition('-')[0]}", file)
 
 
 def fast(scale: Scale) -> Iterator[Part]:
@@ -111,8 +109,9 @@ def rest(scale: Scale) -> Iterator[Part]:
     yield first
     prompt = ("--context", str(scale.context), "--prompt", str(scale.prompt))
     yield Part("prompt", ("-m", "bench.kernels", *scale.kernels, *prompt), 60)
-    dawn = ("-m", "bench.steps", scale.models[0], "--contexts", scale.contexts)
-    yield Part("dawn", (*dawn, *_cut(scale)), 75, on_dawn=True)
+    yield _diff("dawn-diff", scale.golden[-1], on_dawn=True)
+    steps = ("-m", "bench.steps", scale.models[0], "--contexts", scale.contexts)
+    yield Part("dawn-steps", (*steps, *_cut(scale)), 75, on_dawn=True)
     yield from others
     tests = ("tests/shaders/test_copy.py",) if scale.is_quick else ("tests/shaders",)
     # The machine's pytest may be another than ours, and know none of our settings.
@@ -127,6 +126,11 @@ def rest(scale: Scale) -> Iterator[Part]:
         300,
         has_json=False,
     )
+
+
+def _diff(name: str, file: Path, *, on_dawn: bool = False) -> Part:
+    command = ("-m", "tests.diff", str(file), "--ids", IDS, "--most", "6")
+    return Part(name, command, 45, has_json=False, on_dawn=on_dawn)
 
 
 def _replies(scale: Scale, model: str) -> Part:

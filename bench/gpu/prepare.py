@@ -18,6 +18,11 @@ from bench.gpu import carried
 from tools import environment
 from tools.environment import ROOT, SetupError
 
+# Of a registry, of a tool that is missing, and of what came.
+FAILURES = (
+    *(OSError, subprocess.CalledProcessError, SetupError),
+    *(StopIteration, LookupError, zipfile.BadZipFile),
+)
 DEB_LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
 
 
@@ -50,7 +55,7 @@ def attempt(what: str, fetch: Callable[[], object]) -> None:
     print(f"fetching {what}", flush=True)
     try:
         fetch()
-    except (OSError, subprocess.CalledProcessError, SetupError, StopIteration) as error:
+    except FAILURES as error:
         print(f"{what}: {error or 'not where it should be'}", file=sys.stderr)
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,17 +29,15 @@ class Log:
         self._path = path
 
     def say(self, text: str) -> None:
-        """Show and keep a line."""
-        print(text, flush=True)
-        try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(f"{text}\n")
-        except OSError:
-            pass  # a full disk: it has been shown
+        """Show and keep a line; a full disk or a closed terminal ends no run."""
+        with suppress(OSError):
+            print(text, flush=True)
+        with suppress(OSError), open(self._path, "a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
 
 
 class Process:
-    """One part, in a session of its own so that all its children end with it."""
+    """One part, in a group of its own so that all its children end with it."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            process_group=0,
         )
         assert self._process.stdout is not None
         self._reader = threading.Thread(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,6 +66,8 @@ class Run:
         self.log = Log(out / "log.txt")
         self.report = Report(out / "report.json", {"quick": is_quick})
         self.environment: machine.Environment = {}
+        self.stack = ExitStack()  # of what is laid out for the time of the run
+        self._dawn: machine.Environment | None = None
 
     @property
     def left(self) -> float:
@@ -82,13 +84,21 @@ class Run:
         self.log.say(f"\n== {part.name}, at most {limit:.0f} s, {self.left:.0f} s left")
         begin = time.monotonic()
         try:
-            with part_environment(part, work, self.environment) as environment:
-                limit = min(limit, self.left - RESERVE)  # laying Dawn out takes some
-                self._run(part, work / f"{part.name}.json", environment, limit)
+            environment = self._environment_of(part, work)
+            limit = min(limit, self.left - RESERVE)  # laying Dawn out takes some
+            self._run(part, work / f"{part.name}.json", environment, limit)
         except (OSError, SetupError) as error:
             self.report.keep(part.name, ended="could not begin", output=[str(error)])
         ended = self.report.parts[part.name]["ended"]
         self.log.say(f"-- {part.name}: {ended}, {time.monotonic() - begin:.1f} s")
+
+    def _environment_of(self, part: Part, work: Path) -> machine.Environment:
+        """Return what a part needs; Dawn is laid out once, for the first that does."""
+        if not part.on_dawn:
+            return self.environment
+        if self._dawn is None:
+            self._dawn = self.stack.enter_context(machine.dawn(work))
+        return {**self.environment, **self._dawn, "LAPIDARY_DEVICE": "dawn"}
 
     def _run(
         self, part: Part, out: Path, environment: machine.Environment, limit: float
@@ -116,18 +126,6 @@ class Run:
         look(ended)
 
 
-@contextmanager
-def part_environment(
-    part: Part, work: Path, common: machine.Environment
-) -> Iterator[machine.Environment]:
-    """Have what a part needs. Raises: SetupError, OSError."""
-    if part.on_dawn:
-        with machine.dawn(work) as more:
-            yield {**common, **more, "LAPIDARY_DEVICE": "dawn"}
-    else:
-        yield common
-
-
 def outcome(status: int | None, limit: float) -> str:
     """Say how a process ended."""
     if status is None:
@@ -153,8 +151,9 @@ def run(scale: Scale, seconds: float, only: Sequence[str], out: Path) -> int:
     """
     found = Run(out, seconds, scale.is_quick)
     report = found.report
-    with ended_politely(), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
+    with ended_politely(), found.stack as stack:
+        folder = TemporaryDirectory(ignore_cleanup_errors=True)
+        work = Path(stack.enter_context(folder))
         begin(found, work)
         with clocks(out / "clocks.csv"):
             for part in chosen(scale, only):

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench import record
 from bench.gpu import __main__ as command_line
-from bench.gpu import carried, machine, parts, run
+from bench.gpu import carried, machine, parts, prepare, run
 from bench.gpu.parts import FULL, QUICK, Part
 from bench.gpu.process import SHOWN, Log, Process
 from tests import realshape
@@ -45,7 +46,8 @@ def test_what_is_right_comes_before_what_is_fast():
     assert names == [
         *("adapter", "diff-dense", "diff-moe8", "diff-ple"),
         *("steps", "kernels", "profile", "sweep"),
-        *("replies-e2b", "prompt", "dawn", "replies-26b-a4b", "shaders"),
+        *("replies-e2b", "prompt", "dawn-diff", "dawn-steps"),
+        *("replies-26b-a4b", "shaders"),
     ]
     assert set(FULL.models) == set(realshape.MODELS)
 
@@ -215,6 +217,29 @@ def test_what_is_carried_is_pinned_and_what_is_missing_is_said():
     assert {"libraries.zip", "commit", "node.xz", "dawn.node.xz"} <= set(lacking)
 
 
+CARRIED = ("FOLDER", "WHEELS", "DAWN", "LIBRARIES", "COMMIT", "NODE", "DAWN_NODE")
+
+
+def test_what_cannot_be_fetched_stops_nothing_else(tmp_path, monkeypatch, capfd):
+    for name in CARRIED:
+        place = tmp_path / getattr(carried, name).relative_to(ROOT)
+        monkeypatch.setattr(carried, name, place)
+    asked = []
+
+    def refuse(command: list, **_: object) -> None:
+        asked.append(" ".join(map(str, command)))
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(prepare.environment, "run", refuse)
+    assert prepare.prepare(dawn=True, numpy=True) == 1
+    said = capfd.readouterr().err
+    assert "missing: wgpu for Python 3.12\n" in said
+    assert "missing: libraries.zip\nmissing: node.xz\n" in said
+    assert len([a for a in asked if "wgpu==" in a]) == len(carried.pythons())
+    assert any("apt-get" in a for a in asked) and any("webgpu@" in a for a in asked)
+    assert carried.COMMIT.read_text().strip() == record.commit()
+
+
 def test_too_much_to_carry_is_said():
     found = {"dawn/node.xz": 28 << 20, "commit": 13}
     assert "28.00 MiB  .gpu/dawn/node.xz" in carried.summary(found, 18 << 20)
@@ -284,8 +309,6 @@ def test_dawn_is_laid_out_for_a_while_where_it_was_carried(tmp_path, monkeypatch
     for name in ("node.xz", "dawn.node.xz"):
         plain = tmp_path / "plain"
         plain.write_bytes(b"#!/bin/sh\necho v24.0.0\n")
-        from bench.gpu import prepare
-
         prepare.pack(plain, folder / name, preset=0)
     for name in carried.DAWN_TEXTS:
         (folder / name).write_text("{}")
