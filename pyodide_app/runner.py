@@ -388,7 +388,8 @@ class Runner:
                 "the conversation is longer than the context",
                 found=f"{len(ids)} tokens",
                 expected=f"at most {self.n_ctx}",
-                remedy="Start a new chat, or load the model with a longer context",
+                remedy="Shorten it, start a new chat, or load the model with a longer "
+                "context",
             )
             full.n_tokens, full.n_most = len(ids), self.n_ctx
             raise full

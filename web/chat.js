@@ -93,7 +93,7 @@ export function createChat(parts) {
       turn.end = done.reason;
       view.finish(done);
       parts.onReply(done);
-      if (mine === turns) announce(endOf(turn));
+      if (mine === turns) announce(endOf(turn, view));
       return done.reason;
     } catch (error) {
       turn.end = heard ? 'failed' : before;
@@ -206,8 +206,9 @@ function viewOf(turn) {
 }
 
 /** What is read out when a reply is over: that it is, and how it begins. */
-function endOf(turn) {
-  const text = textOf(turn).replace(/\s+/g, ' ');
+function endOf(turn, view) {
+  const first = turn.parts.find(({ channel }) => channel !== 'thinking');
+  const text = first?.channel === 'tool' ? `a call of ${first.name}` : view.beginning();
   const start = text.length > BEGINNING ? `${text.slice(0, BEGINNING).replace(/ \S*$/, '')} …` : text;
   return `${turn.end === 'stop' ? 'Reply finished' : 'Reply ended early'}: ${start || 'nothing was said'}`;
 }

@@ -94,7 +94,13 @@ export function createReply(turn) {
     if (way.parentElement !== meta) meta.append(way);
   }
 
-  return { element: article, begin, grow, progress, finish, offer };
+  /** Return how it begins, as it is read. */
+  function beginning() {
+    const first = body.querySelector('.prose:not(.thoughts) > *');
+    return first ? first.innerText.replace(/\s+/g, ' ').trim() : '';
+  }
+
+  return { element: article, begin, grow, progress, finish, offer, beginning };
 }
 
 /** A part that is read: text, or a call of a tool. */

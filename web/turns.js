@@ -114,21 +114,21 @@ export function unfinished(turns, model) {
 }
 
 /**
- * Have a line at the end exactly if another model goes on than the one that replied last.
+ * Have a line since the last reply exactly if another model goes on than the one whose it is.
  *
  * @param {Turn[]} turns
  * @param {Model} model
  */
 export function changeModel(turns, model) {
-  const line = turns.findIndex(({ kind }, i) => kind === 'model' && !hasReply(turns, i));
+  const last = turns.findLastIndex(({ kind }) => kind === 'reply');
+  const line = turns.findIndex(({ kind }, i) => kind === 'model' && i > last);
+  if (line >= 0 && turns[line].model.key === model.key) return;
   if (line >= 0) turns.splice(line, 1);
-  const before = turns.findLast(({ kind }) => kind === 'reply')?.model;
+  const before = turns[last]?.model;
   if (!before || before.key === model.key) return;
   const name = before.name === model.name ? `${model.name} (${model.source})` : model.name;
   turns.push({ kind: 'model', parts: [], leftOut: false, model: { ...model, name } });
 }
-
-const hasReply = (turns, i) => turns.slice(i).some(({ kind }) => kind === 'reply');
 
 /**
  * Leave out the oldest turns, each question with its reply, so that the rest fits and a

@@ -220,7 +220,7 @@ def test_only_finished_replies_are_announced(ui):
     say(ui, "markdown")
     heard = ui.evaluate("window.heard")
     assert len(heard) == 1
-    assert heard[0].startswith("Reply: A facet is one flat face")
+    assert heard[0].startswith("Reply finished: A facet is one flat face")
     live = ui.locator("#conversation [aria-live], #conversation [role=log]")
     expect(live).to_have_count(0)
 

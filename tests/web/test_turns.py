@@ -107,6 +107,10 @@ STANDING: dict[str, tuple[Steps, list[str]]] = {
         [*asked("Hi"), ["use", "b"], ["use", "c"]],
         ["user", "reply", "model C"],
     ),
+    "said to another": (
+        [*asked("Hi"), ["use", "b"], ["say", "And?"], ["use", "b"]],
+        ["user", "reply", "model B", "user"],
+    ),
     "there and back": ([*asked("Hi"), ["use", "b"], ["use", "a"]], ["user", "reply"]),
     "there, a reply, and back": (
         [*asked("Hi"), ["use", "b"], *asked("And?", by="b"), ["use", "a"]],
