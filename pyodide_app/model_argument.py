@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +16,13 @@ from pyodide_app.errors import EngineError, RequestError, SourceError
 from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.gguf.sources import FileSource
+from pyodide_app.gguf.strings import printable
+from pyodide_app.model_files import find_files, holds_model
 from pyodide_app.ollama import Store
 from pyodide_app.ollama_model import Entry, StoredModel
 from pyodide_app.ollama_native import open_store
 from pyodide_app.ollama_options import Options
+from pyodide_app.pasted import is_address, name_in
 
 _NONE = Options()
 
@@ -32,10 +34,14 @@ class Opened:
     sources: list[OpenFile]
     stored: StoredModel | None = None  # None for a file that was named by its path
     options: Options = _NONE  # the model's own
+    folder: str = ""  # that was named in place of the only model in it
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what a person should know of the model as the store has it."""
+        """Return what a person should know of where the model came from."""
+        if self.folder:
+            name = self.sources[0].name
+            return (f"The model is {name}, the only one in {self.folder}.",)
         return self.stored.notes if self.stored else ()
 
     def opening(self, system: str = "") -> list[dict[str, Any]]:
@@ -63,14 +69,25 @@ async def open_model(text: str | None) -> Opened:
     """
     if text is None:
         text = str(resources.MODEL)
-    if os.path.lexists(text) or looks_like_path(text):
-        return Opened(list(open_files(Path(text))))
+    if not text:
+        raise SourceError("cannot read a file without a name", remedy="Name a file.")
+    if is_path(text):
+        folder = printable(text) if os.path.isdir(text) else ""
+        return Opened(list(open_files(Path(text))), folder=folder)
+    name = name_in(text)
     try:
         store = await open_store()
-        stored = await store.resolve(text)
+        stored = await store.resolve(name)
     except (RequestError, SourceError) as error:
         raise _neither(text, error) from error
     return Opened(await store.open_all(stored.weights), stored, stored.options)
+
+
+def is_path(text: str) -> bool:
+    """Say whether a text is meant as a path; a folder without models may be a name."""
+    if os.path.isdir(text):
+        return looks_like_path(text) or holds_model(text)
+    return os.path.lexists(text) or (looks_like_path(text) and not is_address(text))
 
 
 def looks_like_path(text: str) -> bool:
@@ -79,25 +96,33 @@ def looks_like_path(text: str) -> bool:
         return True
     # A tag may be a file's name: hf.co/user/model:file.gguf.
     is_file_name = text.lower().endswith(".gguf")
-    return is_file_name and not re.search(r":[^/]*$", text)
+    return is_file_name and ":" not in text.rpartition("/")[2]
 
 
 def open_files(path: Path) -> list[FileSource]:
-    """Open the file, or all shards of the split model that it begins."""
-    stem, _, rest = path.name.rpartition("-00001-of-")
-    paths = [path]
-    if stem and rest.endswith(".gguf"):
-        paths = sorted(path.parent.glob(f"{glob.escape(stem)}-*-of-{rest}"))
-    return [FileSource(shard) for shard in paths]
+    """Open the file, or all parts of the split model that it belongs to.
+
+    When one fails, none stays open.
+    """
+    with ExitStack() as opened:
+        files = []
+        for part in find_files(path):
+            files.append(FileSource(part))
+            opened.callback(files[-1].close)
+        opened.pop_all()
+    return files
 
 
 def _neither(text: str, error: EngineError) -> EngineError:
     """Say that there is no such file either, with what the store said."""
+    remedy = error.remedy
+    if is_address(text):
+        remedy = f"{remedy.rstrip('.')}, or download the .gguf file and give its path"
     return type(error)(
         f"{text!a:.90} is no file, and {error.what}",
         found=error.found,
         expected=error.expected,
-        remedy=error.remedy,
+        remedy=remedy,
     )
 
 

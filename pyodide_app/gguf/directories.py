@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from pyodide_app.errors import SourceError
 from pyodide_app.gguf.sources import ByteSource, FileSource
+from pyodide_app.gguf.strings import printable
 
 Kind = Literal["file", "directory"]
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -80,7 +81,7 @@ class PathDirectory:
     @property
     def name(self) -> str:
         """Return the path."""
-        return str(self.path)
+        return printable(str(self.path))
 
     async def entries(self) -> Mapping[str, Kind]:
         """Return the names in it; links count as what they lead to."""
@@ -122,9 +123,9 @@ class PathDirectory:
             raise _unreadable(path, error) from error
         if self.inside is not None and not path.is_relative_to(self.inside):
             raise SourceError(
-                f"cannot read {self.path / name}",
+                f"cannot read {printable(str(self.path / name))}",
                 found="a link that leads out of the store",
-                expected=f"a file below {self.inside}",
+                expected=f"a file below {printable(str(self.inside))}",
                 remedy="Move the store as a whole, and name its new folder.",
             )
         return path
@@ -144,7 +145,7 @@ class MappedDirectory:
     @property
     def name(self) -> str:
         """Return the relative path."""
-        return self.prefix.rstrip("/") or "the chosen folder"
+        return printable(self.prefix.rstrip("/")) or "the chosen folder"
 
     async def entries(self) -> Mapping[str, Kind]:
         """Return the names in it."""
@@ -175,4 +176,5 @@ def _unreadable(path: Path, error: Exception) -> SourceError:
     if isinstance(error, PermissionError):
         remedy = "Give this user the right to read it."
     reason = getattr(error, "strerror", None) or str(error)
-    return SourceError(f"cannot read {path}", found=reason, remedy=remedy)
+    shown = printable(str(path))
+    return SourceError(f"cannot read {shown}", found=reason, remedy=remedy)

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Protocol
 
 from pyodide_app.errors import SourceError
+from pyodide_app.gguf.strings import printable
 
 
 class ByteSource(Protocol):
@@ -71,13 +72,13 @@ class FileSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the file. Raises: SourceError when it cannot be opened."""
         self.path = Path(path)
-        self.name = self.path.name or str(path)
+        self.name = printable(self.path.name or str(path))
         try:
             # Opening a pipe would wait for a writer, perhaps for ever: look first.
             kind = self.path.stat().st_mode
             if not stat.S_ISREG(kind):
                 raise SourceError(
-                    f"cannot read {self.path}",
+                    f"cannot read {printable(str(self.path))}",
                     found="a directory" if stat.S_ISDIR(kind) else "no regular file",
                     expected="a file",
                     remedy="Name the model's .gguf file itself.",
@@ -111,7 +112,7 @@ class FileSource:
             raise _os_failure(self.path, error) from error
         if now != self._state or n_read < len(buffer):
             raise SourceError(
-                f"{self.path} has changed while it was in use",
+                f"{printable(str(self.path))} has changed while it was in use",
                 found=f"{now[0]} bytes",
                 expected=f"{self.size} bytes, last written before it was opened",
                 remedy="Load the model again when the file is no longer written to.",
@@ -143,4 +144,5 @@ def _os_failure(path: Path, error: OSError | ValueError) -> SourceError:
     elif isinstance(error, FileNotFoundError):
         remedy = "Check the path."
     reason = getattr(error, "strerror", None) or str(error)
-    return SourceError(f"cannot read {path}", found=reason, remedy=remedy)
+    shown = printable(str(path))
+    return SourceError(f"cannot read {shown}", found=reason, remedy=remedy)

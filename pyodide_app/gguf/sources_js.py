@@ -16,6 +16,7 @@ from pyodide.ffi import JsException, create_proxy, to_js
 
 from pyodide_app.errors import SourceError
 from pyodide_app.gguf.sources import check_range
+from pyodide_app.gguf.strings import printable
 
 CHOOSE_AGAIN = "Choose the file again."
 
@@ -26,7 +27,7 @@ class BlobSource:
     def __init__(self, blob: Any) -> None:
         """Wrap the Blob."""
         self.blob = blob
-        self.name = str(getattr(blob, "name", None) or "blob")
+        self.name = printable(str(getattr(blob, "name", None) or "blob"))
         self.size = int(blob.size)
         self.reader = create_proxy(self._array_buffer)
 
