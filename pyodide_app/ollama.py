@@ -46,6 +46,7 @@ class Store:
     """A folder that holds `manifests` and `blobs`."""
 
     root: Directory
+    others: tuple[str, ...] = ()  # stores that were passed over, for messages
 
     @classmethod
     async def find(cls, folder: Directory) -> Store:
@@ -193,19 +194,38 @@ class Store:
         if manifest.config is not None:
             config = Config.parse(await self._text(manifest.config, where), where)
         check_supported(reference, config, manifest)
+        projectors, faults = await self._projectors(manifest)
+        system = await self._last(reference, manifest, "system")
+        if "\ufffd" in system:
+            faults.append("The system prompt is no UTF-8: U+FFFD stands in its place.")
         return StoredModel(
             reference,
             config,
             await self._choose_weights(weights),
-            manifest.of_kind("projector"),
+            tuple(projectors),
             manifest.of_kind("draft"),
             await self._json(reference, manifest, "params", dict) or {},
-            await self._last(reference, manifest, "system"),
+            system,
             await self._last(reference, manifest, "template", "prompt"),
             check_messages(
                 reference, await self._json(reference, manifest, "messages", list) or []
             ),
+            tuple(faults),
         )
+
+    async def _projectors(self, manifest: Manifest) -> tuple[list[Layer], list[str]]:
+        """Return the projectors that are there; text can be had without the others."""
+        whole, faults = [], []
+        for layer in manifest.of_kind("projector"):
+            try:
+                (await self.open(layer)).close()
+                whole.append(layer)
+            except EngineError as error:
+                faults.append(
+                    "The projector for images and sound cannot be used: "
+                    f"found {error.found}, expected {error.expected}."
+                )
+        return whole, faults
 
     async def _manifest(self, reference: Reference) -> bytes:
         *folders, tag = ("manifests", *reference.parts)
@@ -224,7 +244,7 @@ class Store:
         if not layers:
             return ""
         data = await self._text(layers[-1], f"the {kinds[0]} of {reference.name}")
-        return data.decode("utf-8", "replace")
+        return data.decode("utf-8-sig", "replace")
 
     async def _json(
         self, reference: Reference, manifest: Manifest, kind: str, expected: type
@@ -264,6 +284,8 @@ class Store:
         remedy = f"Pull it: ollama pull {reference.name}"
         if reference.tag.lower().endswith("cloud"):
             remedy = "A cloud model has no weights here: take another tag"
+        if self.others:
+            remedy += f", or look in {' or '.join(self.others)} (OLLAMA_MODELS)"
         return RequestError(
             f"there is no model {reference.name} in {self.root.name}",
             found=f"{shown}{more}" or "no model at all",

@@ -35,6 +35,7 @@ class StoredModel:
     system: str  # the default system prompt
     template: str  # Go's text/template; it is shown, never run
     messages: tuple[Mapping[str, Any], ...]  # that a conversation begins with
+    faults: tuple[str, ...] = ()  # of blobs that text needs not, in whole sentences
 
     @property
     def name(self) -> str:
@@ -77,6 +78,7 @@ class StoredModel:
             notes.append(f"The weights are split over {len(self.weights)} blobs.")
         if self.projectors:
             notes.append("The projector for images and sound is a blob of its own.")
+        notes += self.faults
         if self.drafts:
             notes.append("There is a draft model, which is not used.")
         if note := self.options.note:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -378,10 +379,58 @@ def test_a_blob_of_another_size_is_damaged(tmp_path: Path, size: int) -> None:
     assert problem.expected == f"{len(GGUF)} bytes"
 
 
-@pytest.mark.parametrize("kind", ["params", "system", "projector"])
+def test_text_needs_no_projector_and_a_missing_one_is_noted(tmp_path: Path) -> None:
+    add_model(tmp_path, "m:t", [("model", GGUF), ("projector", VISION)])
+    blob_of(tmp_path, "m:t", "projector").unlink()
+    entry = entries(tmp_path)["m:t"]
+    assert entry.problem is None and entry.model is not None
+    assert entry.model.projectors == ()
+    (note,) = entry.model.notes
+    assert "projector" in note and "no such file" in note
+
+
+@pytest.mark.parametrize("text", [b"\xef\xbb\xbfBe brief", b"Be \xff brief"])
+def test_a_system_prompt_in_another_encoding_is_read(
+    tmp_path: Path, text: bytes
+) -> None:
+    make_store(tmp_path, {"m:t": GGUF}, extra=[("system", text)])
+    model = resolve(tmp_path, "m:t")
+    assert model.system in ("Be brief", "Be \ufffd brief")
+    assert len(model.notes) == model.system.count("\ufffd")
+
+
+def test_a_mark_of_byte_order_before_json_is_passed_over(tmp_path: Path) -> None:
+    make_store(tmp_path, {"m:t": GGUF}, extra=[("params", b'\xef\xbb\xbf{"seed": 7}')])
+    assert resolve(tmp_path, "m:t").options.sampling == {"seed": 7}
+
+
+@pytest.mark.parametrize("depth", [65, 900, 3_000, 1_000_000])
+@pytest.mark.parametrize("kind", ["params", "messages", "manifest", "config"])
+def test_json_that_is_nested_too_deep_is_damaged(
+    tmp_path: Path, kind: str, depth: int
+) -> None:
+    deep = '{"a":' * (depth % 2) + "[" * depth + "]" * depth + "}" * (depth % 2)
+    if kind == "manifest":
+        write_manifest(tmp_path, "m:t", f'{{"layers": {deep}}}'.encode())
+    else:
+        path = make_store(tmp_path, {"m:t": GGUF}, extra=[(kind, deep.encode())])
+        if kind == "config":
+            content = json.loads(manifest_path(path, "m:t").read_bytes())
+            content["config"] |= add_blob(tmp_path, deep.encode())
+            write_manifest(tmp_path, "m:t", content)
+    with pytest.raises(errors.FileFormatError, match="more than 64 levels"):
+        resolve(tmp_path, "m:t")
+
+
+def test_brackets_in_a_text_are_no_levels(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": '[{"\\' * 500}]
+    make_store(tmp_path, {"m:t": GGUF}, messages=messages)
+    assert list(resolve(tmp_path, "m:t").messages) == messages
+
+
+@pytest.mark.parametrize("kind", ["params", "system"])
 def test_every_blob_that_is_used_must_be_there(tmp_path: Path, kind: str) -> None:
-    layers = [("model", GGUF), ("projector", VISION)]
-    add_model(tmp_path, "m:t", layers, params={}, system="x")
+    add_model(tmp_path, "m:t", [("model", GGUF)], params={}, system="x")
     blob_of(tmp_path, "m:t", kind).unlink()
     assert isinstance(entries(tmp_path)["m:t"].problem, errors.SourceError)
 
@@ -662,7 +711,8 @@ def test_the_folder_is_the_one_that_ollama_uses() -> None:
     home = {"HOME": "/h"}
     assert candidates(home, "darwin") == ["/h/.ollama/models"]
     assert candidates(home, "linux")[0] == "/h/.ollama/models"
-    assert "/usr/share/ollama/.ollama/models" in candidates(home, "linux")
+    for service in ("/usr/share/ollama/.ollama/models", "/var/lib/ollama"):
+        assert service in candidates(home, "linux")
     assert candidates({}, "darwin") == []
     named = {"HOME": "/h", "OLLAMA_MODELS": ' "/big disk/models" '}
     assert candidates(named, "linux") == ["/big disk/models"]
@@ -685,14 +735,50 @@ def test_the_environment_names_the_store(
     assert "OLLAMA_MODELS" in caught.value.remedy
 
 
+def test_of_several_stores_the_first_with_a_model_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty, full, late = (str(tmp_path / name) for name in ("empty", "full", "late"))
+    os.makedirs(f"{empty}/manifests")
+    make_store(Path(full), {"m:t": GGUF})
+    make_store(Path(late), {"other:t": GGUF})
+    folders = ["/absent", empty, full, late]
+    monkeypatch.setattr("pyodide_app.ollama_native.candidates", lambda *_: folders)
+    store = wait(open_store())
+    assert store.root.name == full and store.others == (empty, late)
+    with pytest.raises(errors.RequestError) as caught:
+        wait(store.resolve("other:t"))
+    assert late in caught.value.remedy and "OLLAMA_MODELS" in caught.value.remedy
+    shutil.rmtree(full)
+    shutil.rmtree(late)
+    assert wait(open_store()).root.name == empty
+
+
+def deny(path: str) -> list[str]:
+    raise PermissionError(13, "Permission denied", path)
+
+
+def test_what_nobody_may_look_into_is_no_sign_of_a_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setenv("HOME", "/nowhere")
+    monkeypatch.setattr("os.listdir", deny)
+    seen = {"/", "/root", "/var", "/var/lib", "/usr", "/usr/share"}
+    monkeypatch.setattr("os.path.exists", lambda path: str(path) in seen)
+    with pytest.raises(errors.SourceError, match="there is no Ollama store"):
+        wait(open_store())
+    seen.add("/usr/share/ollama")
+    with pytest.raises(errors.SourceError, match="no right to read it") as caught:
+        wait(open_store())
+    assert "/usr/share/ollama/.ollama/models" in caught.value.what
+
+
 def test_a_store_of_the_service_that_must_not_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def deny(path: str) -> None:
-        raise PermissionError(13, "Permission denied", path)
-
     monkeypatch.setenv("OLLAMA_MODELS", "/srv/models")
-    monkeypatch.setattr("os.stat", deny)
+    monkeypatch.setattr("os.listdir", deny)
     with pytest.raises(errors.SourceError, match="no right to read it") as caught:
         wait(open_store())
     assert "/srv/models" in caught.value.what and "group" in caught.value.remedy
