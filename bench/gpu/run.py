@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,6 +64,7 @@ class Run:
         self._end = time.monotonic() + seconds
         out.mkdir(parents=True, exist_ok=True)
         self.log = Log(out / "log.txt")
+        (out / "log.txt").unlink(missing_ok=True)
         self.report = Report(out / "report.json", {"quick": is_quick})
         self.environment: machine.Environment = {}
         self.stack = ExitStack()  # of what is laid out for the time of the run
@@ -221,4 +222,5 @@ def clocks(path: Path) -> Iterator[None]:
             yield
         finally:
             process.kill()
-            process.wait(GRACE)
+            with suppress(subprocess.TimeoutExpired):  # it waits for the driver
+                process.wait(GRACE)
