@@ -58,9 +58,8 @@ def fetch(what: str, command: Sequence[str | Path], **options: object) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         reason = error if isinstance(error, OSError) else f"status {error.returncode}"
         raise SetupError(
-            f"{what} could not be fetched: {Path(command[0]).name} failed ({reason}; "
-            "what it said is above). This needs the network once: connect, and run "
-            "the same again"
+            f"{what} could not be fetched ({reason}; what was said is above). This "
+            "needs the network once: connect, and run the same again"
         ) from error
 
 
@@ -229,7 +228,7 @@ def _npm_ci(*, dev: bool) -> None:
     # What npm has already it need not ask for: the lock file has everything's hash.
     # Without a network it is to say so in seconds, not in two minutes.
     flags += ["--prefer-offline", "--fetch-retry-maxtimeout=3000"]
-    flags += ["--fetch-retry-mintimeout=1000"]
+    flags += ["--fetch-retry-mintimeout=1000", "--no-audit", "--no-fund"]
     fetch(
         "The npm packages",
         [npm or "npm", "ci", *flags, *([] if dev else ["--omit=dev"])],

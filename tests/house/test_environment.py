@@ -84,7 +84,7 @@ def test_what_cannot_be_fetched_is_one_line_and_status_2(fault, monkeypatch, cap
     monkeypatch.setattr(build, "bundle", bundle)
     assert build.main(["bundle"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("The npm packages could not be fetched: npm failed (")
+    assert line.startswith("The npm packages could not be fetched (")
 
 
 def test_only_what_is_installed_asks_for_another_install(tmp_path, monkeypatch):
