@@ -441,21 +441,24 @@ def repack(
 def sample_keys(
     logits: Array,
     suppressed: Ints,
-    seen: Ints,
-    penalty: float,
+    counts: Ints,
+    penalties: tuple[float, float, float],
     chunk: int,
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Order logits by integers: 0 if suppressed, the numbers, infinities, NaN.
 
     Suppressed tokens whose logits are not finite are not below all others.
-    Positive logits of seen tokens are divided by the penalty, others multiplied.
-    Shapes: logits [n_vocab]; suppressed, seen: ids; keys [n_vocab], and the largest of
-    each chunk of them.
+    Penalties are for repetition, presence and frequency, of tokens with a count above
+    0: positive logits are divided by the first, others multiplied; the second is
+    subtracted, and the third as often as the count says.
+    Shapes: logits, counts [n_vocab]; suppressed: ids; keys [n_vocab], and the largest
+    of each chunk of them.
     """
     values = logits.astype(np.float32)
-    by = np.float32(penalty)
-    touched = values[seen]
-    values[seen] = np.where(touched > 0, touched / by, touched * by)
+    by, presence, frequency = np.array(penalties, np.float32)
+    scaled = np.where(values > 0, values / by, values * by)
+    less = counts.astype(np.float32) * frequency + presence
+    values = np.where(counts > 0, scaled - less, values)
     largest = np.finfo(np.float32).max
     values = np.clip(values, -largest, largest) + np.float32(0)  # no -0
     bits = values.view(np.uint32)

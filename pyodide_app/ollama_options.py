@@ -99,6 +99,9 @@ _SAMPLING = {
     "top_p": "top_p",
     "min_p": "min_p",
     "repeat_penalty": "repetition_penalty",
+    "repeat_last_n": "repeat_last_n",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
     "seed": "seed",
 }
 _NEGATIVE = {"top_k": 0, "seed": None}  # what a negative number stands for

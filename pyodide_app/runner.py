@@ -27,7 +27,13 @@ from pyodide_app.loader import DEFAULTS, Loaded, Progress, load
 from pyodide_app.models import gemma4 as model
 from pyodide_app.passes import STEP
 from pyodide_app.preflight import LoadOptions
-from pyodide_app.sampling import SamplingOptions, pack_ids, pack_state
+from pyodide_app.sampling import (
+    SamplingOptions,
+    pack_counts,
+    pack_ids,
+    pack_state,
+    shown,
+)
 
 _LOGIT_ROWS_BYTES = 32 << 20  # of the logits of one pass when all rows are wanted
 
@@ -275,8 +281,7 @@ class Runner:
         once more: a pass of one token runs the kernels of a decode step, and these add
         up in another order. So a prompt gives the same bits however it is cut.
         """
-        self.device.write(self._buffers.state, 0, pack_state(begin, sampling))
-        self._write_ids(self._buffers.seen, ids)
+        self._write_state(begin, ids, sampling)
         self._go_back(begin)
         chunk = self.loaded.tuning.chunk
         for position in range(begin, len(ids), chunk):
@@ -372,9 +377,10 @@ class Runner:
             raise errors.RequestError(
                 "the engine is busy with another request", remedy="Stop it first"
             )
-        if max_tokens is not None and max_tokens < 1:
+        is_whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
+        if max_tokens is not None and not (is_whole and max_tokens >= 1):
             raise errors.RequestError(
-                "max_tokens", found=str(max_tokens), expected="1 or more"
+                "max_tokens", found=shown(max_tokens), expected="an integer from 1 on"
             )
         if not ids:
             raise errors.RequestError("an empty prompt", expected="at least one token")
@@ -399,6 +405,19 @@ class Runner:
     def _write_ids(self, buffer: Buffer, ids: Iterable[int]) -> None:
         n_vocab = self.loaded.config.n_vocab
         self.device.write(buffer, 0, pack_ids(ids, n_vocab))
+
+    def _write_state(
+        self, begin: int, ids: Sequence[int], sampling: SamplingOptions
+    ) -> None:
+        """Begin a request: the state, and what penalties look back on, if there are."""
+        window = sampling.window(self.n_ctx)
+        recent = ids[-window:] if window else []
+        state = pack_state(begin, sampling, window, len(recent))
+        self.device.write(self._buffers.state, 0, state)
+        if window:
+            counts = pack_counts(recent, self.loaded.config.n_vocab)
+            self.device.write(self._buffers.counts, 0, counts)
+            self.device.write(self._buffers.recent, 0, array("I", recent).tobytes())
 
     def _write_chunk(self, position: int, ids: Sequence[int]) -> None:
         self._n_stored = max(self._n_stored, position + len(ids))

@@ -3,8 +3,10 @@
 The next token is chosen in the order that users of Gemma's defaults expect:
 
 1. Where a logit is NaN or infinite nothing is chosen: see `Fault`. Suppressed tokens
-   leave; the repetition penalty divides positive logits of tokens already seen, and
-   multiplies the others.
+   leave. Penalties look back on the last `repeat_last_n` tokens of prompt and reply, as
+   in Ollama: of a token that is among them the repetition penalty divides a positive
+   logit and multiplies another, then the presence penalty is subtracted, and the
+   frequency penalty as often as the token is there.
 2. Temperature 0: the largest logit, ties to the lower id. This ends it.
 3. top_k keeps the k largest logits, and all that equal the k-th.
 4. What remains is divided by the temperature.
@@ -27,6 +29,7 @@ import heapq
 import math
 import struct
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -38,7 +41,7 @@ FLOAT32_MAX = 3.4028234663852886e38
 MASS_UNIT = 268435440.0  # of radix_select.wgsl: 2^28 - 16
 WORTHLESS = -1000.0  # of sample.wgsl: a scaled logit far below where exp is 0
 _WORD = 0xFFFFFFFF
-_STATE = struct.Struct("<4IfI3fI24x")  # struct State of shaders/common/state.wgsl
+_STATE = struct.Struct("<4IfI3f2I2f2I4x")  # struct State of shaders/common/state.wgsl
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class SamplingOptions:
     top_p: float = 0.95  # 1: off
     min_p: float = 0.0  # 0: off
     repetition_penalty: float = 1.0  # 1: off
+    repeat_last_n: int = 64  # tokens that penalties look back on; -1: all, 0: off
+    presence_penalty: float = 0.0  # 0: off
+    frequency_penalty: float = 0.0  # 0: off
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,10 +68,18 @@ class SamplingOptions:
         _check_integer("top_k", self.top_k)
         _check_number("top_p", self.top_p, 0.0, 1.0, above=True)
         _check_number("min_p", self.min_p, 0.0, 1.0)
-        _check_number(
-            "repetition_penalty", self.repetition_penalty, 0.0, 1000.0, above=True
-        )
+        _check_number("repetition_penalty", self.repetition_penalty, 0.001, 1000.0)
+        _check_integer("repeat_last_n", self.repeat_last_n, least=-1)
+        _check_number("presence_penalty", self.presence_penalty, -1000.0, 1000.0)
+        _check_number("frequency_penalty", self.frequency_penalty, -1000.0, 1000.0)
         _check_integer("seed", self.seed)
+
+    def window(self, most: int) -> int:
+        """Return how many of the last tokens penalties look back on; 0 if none do."""
+        is_on = self.presence_penalty or self.frequency_penalty
+        if self.repetition_penalty == 1 and not is_on:
+            return 0
+        return most if self.repeat_last_n < 0 else min(self.repeat_last_n, most)
 
 
 def _check_number(
@@ -76,16 +90,23 @@ def _check_number(
     if not is_number or not low <= value <= high or (above and value == low):
         begin = f"above {low:g} and at most" if above else f"from {low:g} to"
         raise RequestError(
-            name, found=repr(value), expected=f"a number {begin} {high:g}"
+            name, found=shown(value), expected=f"a number {begin} {high:g}"
         )
 
 
-def _check_integer(name: str, value: int) -> None:
+def _check_integer(name: str, value: int, least: int = 0) -> None:
     is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not is_integer or not 0 <= value <= _WORD:
+    if not is_integer or not least <= value <= _WORD:
         raise RequestError(
-            name, found=repr(value), expected=f"an integer from 0 to {_WORD}"
+            name, found=shown(value), expected=f"an integer from {least} to {_WORD}"
         )
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it; Python refuses to print long integers."""
+    if isinstance(value, int) and not -(10**40) < value < 10**40:
+        return "an integer of more than 40 digits"
+    return ascii(value)[:60]
 
 
 class Fault(IntEnum):
@@ -100,9 +121,12 @@ class Fault(IntEnum):
 SamplingOptions.greedy = SamplingOptions(temperature=0.0)
 
 
-def pack_state(position: int, options: SamplingOptions) -> bytes:
+def pack_state(
+    position: int, options: SamplingOptions, window: int = 0, n_recent: int = 0
+) -> bytes:
     """Pack the GPU's state for a request that goes on at a position.
 
+    `window` is how many tokens penalties look back on, of which `n_recent` are there.
     Returns the 64 bytes of `State` in shaders/common/state.wgsl, no token sampled yet.
     """
     return _STATE.pack(
@@ -116,11 +140,16 @@ def pack_state(position: int, options: SamplingOptions) -> bytes:
         options.min_p,
         options.repetition_penalty,
         0,  # n_candidates
+        0,  # ended
+        options.presence_penalty,
+        options.frequency_penalty,
+        window,
+        n_recent,
     )
 
 
 def pack_ids(ids: Iterable[int], n_vocab: int) -> bytes:
-    """Pack token ids as one bit each, in u32 words: `suppressed` and `seen` of the GPU.
+    """Pack token ids as one bit each, in u32 words: `suppressed`, `stops` of the GPU.
 
     Raises RequestError for an id outside the vocabulary.
     """
@@ -132,6 +161,14 @@ def pack_ids(ids: Iterable[int], n_vocab: int) -> bytes:
             )
         bits[token_id >> 3] |= 1 << (token_id & 7)
     return bytes(bits)
+
+
+def pack_counts(ids: Iterable[int], n_vocab: int) -> bytes:
+    """Pack how often each token of the vocabulary is among these."""
+    counts = array("I", bytes(4 * n_vocab))
+    for token_id in ids:
+        counts[token_id] += 1
+    return counts.tobytes()
 
 
 def find_fault(logits: Sequence[float], suppressed: Collection[int] = ()) -> Fault:
@@ -157,13 +194,16 @@ def candidates(
     logits: Sequence[float],
     options: SamplingOptions,
     suppressed: Collection[int] = (),
-    seen: Collection[int] = (),
+    before: Sequence[int] = (),
 ) -> list[Candidate]:
     """Return the tokens that the options leave, the most probable first.
 
-    Empty if all are suppressed. The logits are finite.
+    `before` are all tokens of prompt and reply so far. Empty if all are suppressed. The
+    logits are finite.
     """
-    kept = sorted(_keep(logits, options, suppressed, seen), key=lambda c: (-c[1], c[0]))
+    kept = sorted(
+        _keep(logits, options, suppressed, before), key=lambda c: (-c[1], c[0])
+    )
     total = math.fsum(math.exp(scaled) for _, scaled in kept)
     return [
         Candidate(token_id, math.exp(scaled) / total, scaled)
@@ -176,7 +216,7 @@ def choose(
     options: SamplingOptions,
     n_sampled: int,
     suppressed: Collection[int] = (),
-    seen: Collection[int] = (),
+    before: Sequence[int] = (),
 ) -> int:
     """Choose the next token as shaders/sample.wgsl does.
 
@@ -184,7 +224,7 @@ def choose(
     """
     return min(
         (-score(scaled, options.seed, n_sampled, token_id), token_id)
-        for token_id, scaled in _keep(logits, options, suppressed, seen)
+        for token_id, scaled in _keep(logits, options, suppressed, before)
     )[1]
 
 
@@ -227,10 +267,10 @@ def _keep(
     logits: Sequence[float],
     options: SamplingOptions,
     suppressed: Collection[int],
-    seen: Collection[int],
+    before: Sequence[int],
 ) -> list[tuple[int, float]]:
     """Return (id, scaled logit) of the candidates by id; one if greedy."""
-    values = _penalised(logits, options, suppressed, seen)
+    values = _penalised(logits, options, suppressed, before)
     top = max(values, default=-math.inf)
     if top == -math.inf:
         return []
@@ -255,18 +295,24 @@ def _penalised(
     logits: Sequence[float],
     options: SamplingOptions,
     suppressed: Collection[int],
-    seen: Collection[int],
+    before: Sequence[int],
 ) -> list[float]:
     """Return the logits as numbers that can be compared, -inf for what is out."""
     values = array("f", logits).tolist()
-    penalty = _float32(options.repetition_penalty)
-    if penalty != 1:
-        for i in seen:
-            value = values[i]
-            values[i] = _bounded(value / penalty if value > 0 else value * penalty)
+    window = options.window(len(before))
+    for i, count in Counter(before[-window:] if window else ()).items():
+        values[i] = _bounded(_penalise(values[i], count, options))
     for i in suppressed:
         values[i] = -math.inf
     return values
+
+
+def _penalise(value: float, count: int, options: SamplingOptions) -> float:
+    penalty = _float32(options.repetition_penalty)
+    if penalty != 1:
+        value = _float32(value / penalty if value > 0 else value * penalty)
+    frequency = _float32(count * _float32(options.frequency_penalty))
+    return value - _float32(frequency + _float32(options.presence_penalty))
 
 
 def _scaled(value: float, top: float, temperature: float) -> float:

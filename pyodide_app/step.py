@@ -18,14 +18,15 @@ class StepBuffers:
     state: Buffer
     tokens: Buffer  # of the pass; the first is the next token afterwards
     suppressed: Buffer  # a bit per vocabulary entry
-    seen: Buffer  # likewise
     stops: Buffer  # likewise
+    counts: Buffer  # how often each entry is among the recent tokens
+    recent: Buffer  # the ring of these
     sampled: Buffer  # a word per token that a request has sampled
 
     @property
     def all(self) -> tuple[Buffer, ...]:
         """Return all of them."""
-        masks = (self.suppressed, self.seen, self.stops)
+        masks = (self.suppressed, self.stops, self.counts, self.recent)
         return (self.state, self.tokens, *masks, self.sampled)
 
 
@@ -36,8 +37,9 @@ def make_buffers(n_vocab: int, chunk: int, n_ctx: int) -> StepBuffers:
         Buffer("state", STATE_BYTES),
         Buffer("tokens", 4 * chunk),
         Buffer("suppressed", n_bytes),
-        Buffer("seen", n_bytes),
         Buffer("stops", n_bytes),
+        Buffer("counts", 4 * n_vocab),
+        Buffer("recent", 4 * n_ctx),
         Buffer("sampled", 4 * n_ctx),
     )
 
@@ -55,9 +57,10 @@ def record(ops: Ops, model: gemma4.Model, buffers: StepBuffers, sample: bool) ->
     x = forward(ops, model, buffers, n_wanted=int(sample))
     if sample:
         y = gemma4.logits(ops, model, x)
-        tokens, suppressed, seen, stops, sampled = map(_words, buffers.all[1:])
-        ordered = ops.sample_keys(y, suppressed, seen)
-        ops.sample(ordered, tokens, stops, seen, sampled)
+        tokens, suppressed, *written = map(_words, buffers.all[1:])
+        stops, counts, recent, sampled = written
+        ordered = ops.sample_keys(y, suppressed, counts)
+        ops.sample(ordered, tokens, stops, counts, recent, sampled)
 
 
 def _words(buffer: Buffer) -> Tensor:

@@ -13,9 +13,12 @@
 // has a fault, beside the id.
 //
 // shapes     keys: [n_vocab] u32;  maxima: [ceil(n_vocab / CHUNK)] u32, at most LIST;
-//            stops, seen: [ceil(n_vocab / 32)] u32, a bit per token;  tokens:
-//            [>= n_tokens] u32;  sampled: [tokens of a request] u32;  n_vocab <= 2^18
-// bindings   0 params, 1 keys, 2 maxima, 3 stops, 4 seen, 5 tokens, 6 sampled, 7 state
+//            stops: [ceil(n_vocab / 32)] u32, a bit per token;  counts: [n_vocab] u32, how
+//            often the window holds a token;  recent: [>= window] u32, a ring of its
+//            tokens;  tokens: [>= n_tokens] u32;  sampled: [tokens of a request] u32;
+//            n_vocab <= 2^18
+// bindings   0 params, 1 keys, 2 maxima, 3 stops, 4 counts, 5 recent, 6 tokens, 7 sampled,
+//            8 state
 // overrides  WG: threads per workgroup, 64 to 256;  LIST: room for candidates, a multiple
 //            of WG;  CHUNK: ids per maximum
 // dispatch   (1, 1, 1): one workgroup
@@ -42,10 +45,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> keys: array<u32>;
 @group(0) @binding(2) var<storage, read> maxima: array<u32>;
 @group(0) @binding(3) var<storage, read> stops: array<u32>;
-@group(0) @binding(4) var<storage, read_write> seen: array<u32>;
-@group(0) @binding(5) var<storage, read_write> tokens: array<u32>;
-@group(0) @binding(6) var<storage, read_write> sampled: array<u32>;
-@group(0) @binding(7) var<storage, read_write> state: State;
+@group(0) @binding(4) var<storage, read_write> counts: array<u32>;
+@group(0) @binding(5) var<storage, read_write> recent: array<u32>;
+@group(0) @binding(6) var<storage, read_write> tokens: array<u32>;
+@group(0) @binding(7) var<storage, read_write> sampled: array<u32>;
+@group(0) @binding(8) var<storage, read_write> state: State;
 
 //#include "common/state.wgsl"
 //#include "common/math.wgsl"
@@ -231,6 +235,20 @@ fn draw(thread: u32, threshold: u32) {
   workgroupBarrier();
 }
 
+// Let a token into the window of the penalties, and the oldest out of a full one.
+fn remember(token: u32) {
+  if (state.window == 0u) {
+    return;
+  }
+  let slot = state.n_recent % state.window;
+  if (state.n_recent >= state.window) {
+    counts[recent[slot]] -= 1u;
+  }
+  recent[slot] = token;
+  counts[token] += 1u;
+  state.n_recent += 1u;
+}
+
 fn commit(token: u32, n_candidates: u32) {
   if (state.ended != 0u) {
     return;
@@ -249,7 +267,7 @@ fn commit(token: u32, n_candidates: u32) {
   }
   state.position += params.n_tokens;
   tokens[0] = token;
-  seen[token >> 5u] |= bit;
+  remember(token);
 }
 
 @compute @workgroup_size(WG)

@@ -1,14 +1,17 @@
 // sample_keys - logits as keys that sort, and the largest key of each chunk of ids.
 //
-//   keys[id] = 0 if id is suppressed, else the order of its logit after the penalty;
-//              from KEY_OF_INFINITY on if the logit is infinite, above it if it is NaN
+//   keys[id] = 0 if id is suppressed, else the order of its logit after the penalties;
+//              KEY_OF_INFINITY if the logit is infinite, above it if it is NaN
 //   maxima[c] = max of keys[CHUNK c .. CHUNK (c + 1) - 1]
+//   penalised = (logit > 0 ? logit / repetition : logit * repetition)
+//               - (count * frequency + presence), where count > 0
 //
 // What `sample` needs to look at few chunks only; here all workgroups share the work.
 //
-// shapes     logits: [n_vocab] f32;  suppressed, seen: [ceil(n_vocab / 32)] u32, a bit per
-//            token;  keys: [n_vocab] u32;  maxima: [ceil(n_vocab / CHUNK)] u32
-// bindings   0 params, 1 logits, 2 suppressed, 3 seen, 4 state, 5 keys, 6 maxima
+// shapes     logits: [n_vocab] f32;  suppressed: [ceil(n_vocab / 32)] u32, a bit per token;
+//            counts: [n_vocab] u32, how often the window holds a token;
+//            keys: [n_vocab] u32;  maxima: [ceil(n_vocab / CHUNK)] u32
+// bindings   0 params, 1 logits, 2 suppressed, 3 counts, 4 state, 5 keys, 6 maxima
 // overrides  WG: threads per workgroup;  LANES: threads per chunk, a divisor of WG;
 //            CHUNK: ids per chunk
 // dispatch   (ceil(n_vocab / CHUNK / (WG / LANES)), 1, 1)
@@ -25,7 +28,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> suppressed: array<u32>;
-@group(0) @binding(3) var<storage, read> seen: array<u32>;
+@group(0) @binding(3) var<storage, read> counts: array<u32>;
 @group(0) @binding(4) var<storage, read> state: State;
 @group(0) @binding(5) var<storage, read_write> keys: array<u32>;
 @group(0) @binding(6) var<storage, read_write> maxima: array<u32>;
@@ -35,6 +38,15 @@ struct Params {
 //#include "common/order.wgsl"
 
 var<workgroup> largest: array<atomic<u32>, WG / LANES>;
+
+fn penalised(logit: f32, count: u32) -> f32 {
+  var value = logit;
+  if (state.repetition_penalty != 1.0) {
+    value = select(
+      logit * state.repetition_penalty, logit / state.repetition_penalty, logit > 0.0);
+  }
+  return value - (f32(count) * state.frequency_penalty + state.presence_penalty);
+}
 
 // What is no number is above all numbers, whatever its sign; a suppressed token below.
 fn logit_key(id: u32) -> u32 {
@@ -46,9 +58,8 @@ fn logit_key(id: u32) -> u32 {
   if ((suppressed[id >> 5u] & bit) != 0u) {
     return 0u;
   }
-  let penalty = state.repetition_penalty;
-  if (penalty != 1.0 && (seen[id >> 5u] & bit) != 0u) {
-    logit = select(logit * penalty, logit / penalty, logit > 0.0);
+  if (state.window > 0u && counts[id] > 0u) {
+    logit = penalised(logit, counts[id]);
   }
   return clamp(order_key(logit), KEY_OF_LOWEST, KEY_OF_INFINITY - 1u);
 }

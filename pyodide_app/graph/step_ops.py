@@ -16,11 +16,12 @@ class StepOps(Recorder):
     """Part of `Ops`."""
 
     def sample_keys(
-        self, logits: Tensor, suppressed: Tensor, seen: Tensor
+        self, logits: Tensor, suppressed: Tensor, counts: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Order the logits for `sample`: a key each, and the largest of each chunk.
 
-        Shapes: logits [1, n_vocab]; suppressed, seen: one bit per vocabulary entry.
+        Shapes: logits [1, n_vocab]; suppressed: one bit per vocabulary entry; counts
+        [n_vocab].
         """
         n_vocab = logits.shape[1]
         chunk, _ = _chunk_and_list(n_vocab)
@@ -32,7 +33,7 @@ class StepOps(Recorder):
             {
                 "logits": logits,
                 "suppressed": suppressed,
-                "seen": seen,
+                "counts": counts,
                 "state": self._state,
                 "keys": keys,
                 "maxima": maxima,
@@ -48,7 +49,8 @@ class StepOps(Recorder):
         ordered: tuple[Tensor, Tensor],
         tokens: Tensor,
         stops: Tensor,
-        seen: Tensor,
+        counts: Tensor,
+        recent: Tensor,
         sampled: Tensor,
     ) -> None:
         """Choose the next token, store it in `tokens[0]` and advance the state.
@@ -56,7 +58,8 @@ class StepOps(Recorder):
         Each draw of a request has its place in `sampled`. A stop token has its highest
         bit set there, and is the last to advance anything; so has a token that could
         not be chosen, with the reason below that bit. `ordered` is what `sample_keys`
-        gave. Shapes: stops, seen: one bit per vocabulary entry.
+        gave. Shapes: stops: one bit per vocabulary entry; counts [n_vocab]; recent
+        [the longest window].
         """
         keys, maxima = ordered
         chunk, most = _chunk_and_list(keys.shape[0])
@@ -66,7 +69,8 @@ class StepOps(Recorder):
                 "keys": keys,
                 "maxima": maxima,
                 "stops": stops,
-                "seen": seen,
+                "counts": counts,
+                "recent": recent,
                 "tokens": tokens,
                 "sampled": sampled,
                 "state": self._state,

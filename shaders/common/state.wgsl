@@ -12,5 +12,9 @@ struct State {
   repetition_penalty: f32,  // 1: off
   n_candidates: u32,        // of the last draw: for tests and for people who look
   ended: u32,               // 1 after a stop token: no step advances anything any more
-  reserved: array<u32, 5>,
+  presence_penalty: f32,    // 0: off
+  frequency_penalty: f32,   // 0: off
+  window: u32,              // the last tokens that penalties count; 0: no penalties
+  n_recent: u32,            // tokens that have entered the window
+  reserved: u32,
 }

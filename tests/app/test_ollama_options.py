@@ -18,6 +18,9 @@ def test_every_known_option_gets_its_meaning() -> None:
             "top_p": 0.9,
             "min_p": 0.1,
             "repeat_penalty": 1.1,
+            "repeat_last_n": -1,
+            "presence_penalty": 0.25,
+            "frequency_penalty": -0.5,
             "seed": 7,
             "num_predict": 9,
             "num_ctx": 4096.0,
@@ -25,7 +28,7 @@ def test_every_known_option_gets_its_meaning() -> None:
         }
     )
     assert SamplingOptions(**options.sampling) == SamplingOptions(
-        0.5, 64, 0.9, 0.1, 1.1, 7
+        0.5, 64, 0.9, 0.1, 1.1, -1, 0.25, -0.5, 7
     )
     assert (options.max_tokens, options.n_ctx) == (9, 4096)
     assert options.stop == ("<turn|>", "\n\nUser:")
@@ -66,6 +69,10 @@ WRONG = [
     ("seed", "7"),
     ("seed", 1 << 32),
     ("repeat_penalty", 0),
+    ("repeat_last_n", -2),
+    ("repeat_last_n", 1.5),
+    ("presence_penalty", float("inf")),
+    ("frequency_penalty", "1"),
     ("num_predict", "9"),
     ("num_predict", False),
     ("num_ctx", 1.5),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -57,6 +57,15 @@ def test_defaults_are_those_of_gemma() -> None:
         ("repetition_penalty", 0.0),
         ("repetition_penalty", INF),
         ("repetition_penalty", NAN),
+        ("repetition_penalty", 1e-50),  # 0 in float32
+        ("repetition_penalty", 1e300),
+        ("repeat_last_n", -2),
+        ("repeat_last_n", 64.0),
+        ("repeat_last_n", True),
+        ("presence_penalty", NAN),
+        ("presence_penalty", 1e300),
+        ("frequency_penalty", -INF),
+        ("frequency_penalty", "0"),
         ("seed", -1),
         ("seed", 2**32),
         ("seed", 0.5),
@@ -70,6 +79,18 @@ def test_refuses_and_names_the_option(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [10**40, -(10**5000), "x" * 5000, ["y"] * 5000],
+    ids=["large", "longest", "text", "list"],
+)
+@pytest.mark.parametrize("name", [field.name for field in fields(SamplingOptions)])
+def test_shows_little_of_a_long_value(name: str, value: object) -> None:
+    with pytest.raises(RequestError) as caught:
+        SamplingOptions(**{name: value})
+    assert 0 < len(caught.value.found) <= 60
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"temperature": 0},
@@ -80,6 +101,8 @@ def test_refuses_and_names_the_option(name: str, value: object) -> None:
         {"min_p": 1},
         {"top_k": 2**32 - 1},
         {"seed": 2**32 - 1},
+        {"repeat_last_n": -1},
+        {"presence_penalty": -2, "frequency_penalty": 2},
     ],
 )
 def test_takes_the_ends_of_the_ranges(options: dict[str, float]) -> None:
@@ -87,15 +110,34 @@ def test_takes_the_ends_of_the_ranges(options: dict[str, float]) -> None:
 
 
 def test_packs_the_state_in_the_order_of_the_shader() -> None:
-    options = SamplingOptions(0.5, 7, 0.25, 0.125, 1.5, 0xFFFFFFFF)
-    packed = sampling.pack_state(123, options)
+    options = SamplingOptions(0.5, 7, 0.25, 0.125, 1.5, 9, 0.75, -0.5, 0xFFFFFFFF)
+    packed = sampling.pack_state(123, options, 9, 4)
     assert len(packed) == STATE_BYTES
     integers = struct.unpack("<16I", packed)
     floats = struct.unpack("<16f", packed)
     assert integers[:4] == (123, 0, 0, 0xFFFFFFFF)
     assert (floats[4], integers[5]) == (0.5, 7)
     assert floats[6:9] == (0.25, 0.125, 1.5)
-    assert integers[9:] == (0,) * 7
+    assert integers[9:11] == (0, 0)
+    assert floats[11:13] == (0.75, -0.5)
+    assert integers[13:] == (9, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "window"),
+    [
+        ({}, 0),
+        ({"repeat_last_n": -1}, 0),
+        ({"repetition_penalty": 1.1}, 64),
+        ({"repetition_penalty": 1.1, "repeat_last_n": 0}, 0),
+        ({"presence_penalty": 0.1, "repeat_last_n": -1}, 100),
+        ({"frequency_penalty": 0.1, "repeat_last_n": 200}, 100),
+    ],
+)
+def test_looks_back_only_if_there_is_a_penalty(
+    changes: dict[str, float], window: int
+) -> None:
+    assert SamplingOptions(**changes).window(100) == window
 
 
 def test_packs_a_bit_per_token() -> None:
@@ -164,12 +206,28 @@ def test_faults(logits: list[float], suppressed: tuple[int], fault: Fault) -> No
     assert sampling.find_fault(logits, suppressed) == fault
 
 
+def test_penalties_add_up_over_the_window() -> None:
+    options = replace(
+        ALL, repetition_penalty=2.0, presence_penalty=0.5, frequency_penalty=0.25
+    )
+    before = [2, 0, 1, 1, 2]
+    for last_n, expected in (
+        (64, [2.0 / 2 - 0.75, -1.0 * 2 - 1.0, 3.0 / 2 - 1.0]),
+        (3, [2.0, -1.0 * 2 - 1.0, 3.0 / 2 - 0.75]),
+        (0, [2.0, -1.0, 3.0]),
+    ):
+        last = replace(options, repeat_last_n=last_n)
+        found = sampling.candidates([2.0, -1.0, 3.0], last, (), before)
+        scaled = {c.id: c.scaled for c in found}
+        assert [scaled[i] for i in range(3)] == [x - max(expected) for x in expected]
+
+
 # -- the choice -----------------------------------------------------------------------
 
 
 def test_a_penalty_keeps_within_the_numbers() -> None:
     greedy = replace(SamplingOptions.greedy, repetition_penalty=1000.0)
-    assert sampling.choose([-3e38, -3.4e38], greedy, 0, seen={0, 1}) == 0
+    assert sampling.choose([-3e38, -3.4e38], greedy, 0, before=[0, 1]) == 0
 
 
 def test_greedy_ties_go_to_the_lower_id() -> None:
@@ -177,11 +235,11 @@ def test_greedy_ties_go_to_the_lower_id() -> None:
     assert sampling.choose([-0.0, 0.0], SamplingOptions.greedy, 0) == 0
 
 
-def test_suppressed_and_seen() -> None:
+def test_suppressed_and_repeated() -> None:
     greedy = replace(SamplingOptions.greedy, repetition_penalty=2.0)
-    assert sampling.choose([4.0, 3.0], greedy, 0, seen={0}) == 1
-    assert sampling.choose([-1.0, -1.5], greedy, 0, seen={0}) == 1
-    assert sampling.choose([4.0, 3.0], greedy, 0, suppressed={0}, seen={1}) == 1
+    assert sampling.choose([4.0, 3.0], greedy, 0, before=[0]) == 1
+    assert sampling.choose([-1.0, -1.5], greedy, 0, before=[0]) == 1
+    assert sampling.choose([4.0, 3.0], greedy, 0, suppressed={0}, before=[1]) == 1
 
 
 def test_a_draw_depends_on_its_seed_and_number_alone() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from tests import gpu
 
 INF, NAN = np.inf, np.nan
 GEMMA_VOCAB = 262_144
+MOST_RECENT = 300  # tokens that a window may hold, if it reaches back to the beginning
 # What exp, log and divisions may shift a scaled logit plus noise on another adapter.
 SCORE_ERROR = 1e-5
 
@@ -49,7 +52,8 @@ class Sampler:
         n_words = -(-n_vocab // 32)
         self.logits = self.bench.buffer("logits", n_vocab * 4)
         self.suppressed = self.bench.buffer("suppressed", n_words * 4)
-        self.seen = self.bench.buffer("seen", n_words * 4)
+        self.counts = self.bench.buffer("counts", n_vocab * 4)
+        self.recent = self.bench.buffer("recent", MOST_RECENT * 4)
         self.state = self.bench.buffer("state", STATE_BYTES)
         self.stops = self.bench.buffer("stops", n_words * 4)
         # The input of a pass: of all its tokens; the next is put in front.
@@ -64,18 +68,19 @@ class Sampler:
 
         arena = Arena()
         ops = Ops("sample", self.bench.tuning, arena, self.state, n_tokens)
-        n_words = self.seen.size // 4
+        n_words = self.stops.size // 4
         for _ in range(self.n_draws):
             ordered = ops.sample_keys(
                 tensor(self.logits, 1, self.n_vocab),
                 tensor(self.suppressed, n_words),
-                tensor(self.seen, n_words),
+                tensor(self.counts, self.n_vocab),
             )
             ops.sample(
                 ordered,
                 tensor(self.tokens, n_tokens),
                 tensor(self.stops, n_words),
-                tensor(self.seen, n_words),
+                tensor(self.counts, self.n_vocab),
+                tensor(self.recent, MOST_RECENT),
                 tensor(self.sampled, self.sampled.size // 4),
             )
         plan, _ = ops.finish()
@@ -88,7 +93,7 @@ class Sampler:
         options: SamplingOptions,
         *,
         suppressed: Collection[int] = (),
-        seen: Collection[int] = (),
+        before: Sequence[int] = (),
         stops: Collection[int] = (),
         tokens: Collection[int] = (),
         position: int = 0,
@@ -97,13 +102,18 @@ class Sampler:
         write = self.bench.device.write
         write(self.logits, 0, np.ascontiguousarray(logits, np.float32).tobytes())
         write(self.suppressed, 0, sampling.pack_ids(suppressed, self.n_vocab))
-        write(self.seen, 0, sampling.pack_ids(seen, self.n_vocab))
         write(self.stops, 0, sampling.pack_ids(stops, self.n_vocab))
         write(self.sampled, 0, bytes(self.sampled.size))
         self.n_drawn = 0
         if tokens:
             write(self.tokens, 0, np.array(tokens, np.uint32).tobytes())
-        write(self.state, 0, sampling.pack_state(position, options))
+        window = options.window(MOST_RECENT)
+        recent = list(before)[-window:] if window else []
+        write(self.counts, 0, sampling.pack_counts(recent, self.n_vocab))
+        if recent:
+            write(self.recent, 0, np.array(recent, np.uint32).tobytes())
+        state = sampling.pack_state(position, options, window, len(recent))
+        write(self.state, 0, state)
 
     def draw(self) -> list[int]:
         """Run the draws and return their words."""
@@ -117,10 +127,10 @@ class Sampler:
         words = self.bench.read(self.state, np.uint32)
         return State(*(int(words[i]) for i in (0, 1, 2, 9, 10)))
 
-    def seen_ids(self) -> set[int]:
-        """Return the tokens whose bit is set."""
-        data = self.bench.read(self.seen, np.uint8)
-        return set(np.flatnonzero(np.unpackbits(data, bitorder="little")).tolist())
+    def counted(self) -> dict[int, int]:
+        """Return how often tokens are in the window, of those that are."""
+        counts = self.bench.read(self.counts, np.uint32)
+        return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
 
     def close(self) -> None:
         """Free everything."""
@@ -205,10 +215,10 @@ def test_never_takes_a_suppressed_token(make: Make) -> None:
 
 def test_penalises_seen_tokens_of_either_sign(make: Make) -> None:
     greedy = replace(SamplingOptions.greedy, repetition_penalty=2.0)
-    assert sample(make, [4.0, 3.0], greedy, seen=[0])[0] == 1  # 4 / 2 < 3
-    assert sample(make, [-1.0, -1.5], greedy, seen=[0])[0] == 1  # -1 * 2 < -1.5
-    assert sample(make, [4.0, 1.5], greedy, seen=[0])[0] == 0
-    assert sample(make, [4.0, 3.0], SamplingOptions.greedy, seen=[0])[0] == 0
+    assert sample(make, [4.0, 3.0], greedy, before=[0])[0] == 1  # 4 / 2 < 3
+    assert sample(make, [-1.0, -1.5], greedy, before=[0])[0] == 1  # -1 * 2 < -1.5
+    assert sample(make, [4.0, 1.5], greedy, before=[0])[0] == 0
+    assert sample(make, [4.0, 3.0], SamplingOptions.greedy, before=[0])[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -260,21 +270,24 @@ def test_a_share_that_is_reached_exactly_is_enough(make: Make) -> None:
 @pytest.mark.parametrize("options", [SamplingOptions.greedy, SamplingOptions()])
 def test_advances_the_state(make: Make, options: SamplingOptions) -> None:
     sampler = make(100, 5, n_tokens=7)
-    sampler.start(gpu.random_input(1, 100, scale=4.0), options, seen=[3], position=40)
+    options = replace(options, presence_penalty=0.5)
+    logits = gpu.random_input(1, 100, scale=4.0)
+    sampler.start(logits, options, before=[3, 3], position=40)
     tokens = sampler.draw()
     state = sampler.read_state()
     assert (state.position, state.n_sampled) == (40 + 5 * 7, 5)
     assert state.token == tokens[-1]
-    assert sampler.seen_ids() == {3, *tokens}
+    assert sampler.counted() == Counter([3, 3, *tokens])
 
 
 def test_keeps_the_options(make: Make) -> None:
-    options = SamplingOptions(0.7, 12, 0.9, 0.05, 1.1, 77)
+    options = SamplingOptions(0.7, 12, 0.9, 0.05, 1.1, 7, 0.25, -0.5, 77)
     sampler = make(50, 1)
     sampler.start(gpu.random_input(1, 50), options)
     sampler.draw()
     data = sampler.bench.read(sampler.state, np.uint8).tobytes()
-    assert data[12:36] == sampling.pack_state(0, options)[12:36]
+    wanted = sampling.pack_state(0, options, 7)
+    assert data[12:36] == wanted[12:36] and data[44:56] == wanted[44:56]
 
 
 def test_a_penalty_follows_the_tokens_of_the_request(make: Make) -> None:
@@ -282,6 +295,40 @@ def test_a_penalty_follows_the_tokens_of_the_request(make: Make) -> None:
     logits = np.arange(1, 9, dtype=np.float32)
     sampler.start(logits, replace(SamplingOptions.greedy, repetition_penalty=100.0))
     assert sampler.draw() == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("last_n", "tokens"),
+    [
+        (0, [7, 7, 7, 7, 7, 7]),
+        (1, [7, 6, 7, 6, 7, 6]),
+        (2, [7, 6, 5, 7, 6, 5]),
+        (3, [7, 5, 6, 4, 7, 5]),
+        (64, [7, 5, 4, 3, 2, 1]),
+        (-1, [7, 5, 4, 3, 2, 1]),
+    ],
+)
+def test_penalties_look_back_on_the_last_tokens_of_prompt_and_reply(
+    make: Make, last_n: int, tokens: list[int]
+) -> None:
+    sampler, logits = make(8, 6), np.arange(1, 9, dtype=np.float32)
+    options = SamplingOptions(0.0, repeat_last_n=last_n, presence_penalty=9.0)
+    before = [6, 0]
+    sampler.start(logits, options, before=before)
+    assert sampler.draw() == tokens
+    for draw, token in enumerate(tokens):
+        assert sampling.choose(logits.tolist(), options, draw, (), before) == token
+        before.append(token)
+
+
+def test_a_frequency_counts_each_time(make: Make) -> None:
+    sampler = make(3, 6)
+    options = replace(SamplingOptions.greedy, frequency_penalty=1.0)
+    sampler.start(np.array([2.5, 1.25, 0.0]), options)
+    assert sampler.draw() == [0, 0, 1, 0, 1, 2]
+    options = replace(options, frequency_penalty=-1.0)
+    sampler.start(np.array([0.0, 0.5, 1.0]), options, before=[0, 0])
+    assert sampler.draw() == [0] * 6
 
 
 # -- the end --------------------------------------------------------------------------
@@ -294,7 +341,7 @@ def test_a_stop_token_is_the_last_to_change_anything(make: Make, n_tokens: int) 
     tokens = list(range(10, 10 + n_tokens))
     # Each draw takes the next lower id; the third is a stop token.
     sampler.start(
-        np.arange(1, 41), greedy, stops=[37, 5], tokens=tokens, seen=[1], position=40
+        np.arange(1, 41), greedy, stops=[37, 5], tokens=tokens, before=[1], position=40
     )
     assert sampler.draw() == [39, 38, 37 | STOPPED, 0, 0]
     state = sampler.read_state()
@@ -302,7 +349,7 @@ def test_a_stop_token_is_the_last_to_change_anything(make: Make, n_tokens: int) 
     assert state == State(40 + 3 * n_tokens - 1, 37, 3, 1, 1)
     held = sampler.bench.read(sampler.tokens, np.uint32).tolist()
     assert held == ([38] if n_tokens == 1 else [tokens[-1], *tokens[1:]])
-    assert sampler.seen_ids() == {1, 39, 38}
+    assert sampler.counted() == {1: 1, 39: 1, 38: 1}
 
 
 @pytest.mark.parametrize("options", [SamplingOptions.greedy, SamplingOptions(seed=2)])
@@ -325,6 +372,7 @@ def test_what_is_no_number_ends_the_request(
     make: Make, options: SamplingOptions, n_vocab: int
 ) -> None:
     sampler = make(n_vocab, 3, n_tokens=2)
+    options = replace(options, frequency_penalty=0.5)
     last = n_vocab - 1
     for bad, suppressed in (
         ({0: NAN}, []),
@@ -337,7 +385,8 @@ def test_what_is_no_number_ends_the_request(
         logits = gpu.random_input(1, n_vocab)
         for token, value in bad.items():
             logits[token] = value
-        sampler.start(logits, options, suppressed=suppressed, tokens=[8, 9], seen=[1])
+        masks = {"suppressed": suppressed, "before": [1]}
+        sampler.start(logits, options, tokens=[8, 9], **masks)
         first, *later = sampler.draw()
         fault = sampling.find_fault(logits.tolist(), set(suppressed))
         assert fault != Fault.NONE and not any(later)
@@ -346,7 +395,7 @@ def test_what_is_no_number_ends_the_request(
         state = sampler.read_state()
         assert (state.position, state.n_sampled, state.ended) == (1, 1, 1)
         assert sampler.bench.read(sampler.tokens, np.uint32).tolist() == [9, 9]
-        assert sampler.seen_ids() == {1}
+        assert sampler.counted() == {1: 1}
 
 
 # -- against the reference ------------------------------------------------------------
@@ -390,6 +439,8 @@ OPTIONS = [
     SamplingOptions(top_k=0, top_p=0.5),
     SamplingOptions(top_k=0, top_p=1.0, min_p=0.1),
     SamplingOptions(repetition_penalty=1.3, top_p=1.0),
+    SamplingOptions(repetition_penalty=0.8, repeat_last_n=3, presence_penalty=-0.7),
+    SamplingOptions(top_k=0, repeat_last_n=-1, frequency_penalty=0.9),
     SamplingOptions(temperature=1e-20),
     SamplingOptions.greedy,
 ]
@@ -401,7 +452,7 @@ def explains(
     draw: int,
     got: int,
     expected: int,
-    masks: dict[str, set[int]],
+    masks: dict[str, Any],
 ) -> bool:
     """Return whether rounding accounts for another token than the reference's.
 
@@ -450,7 +501,7 @@ def test_agrees_with_the_reference(make: Make, n_vocab: int) -> None:
         logits = distribution(rng, n_vocab).astype(np.float32).tolist()
         masks = {
             "suppressed": set(rng.integers(0, n_vocab, 3).tolist()) - {0},
-            "seen": set(rng.integers(0, n_vocab, 20).tolist()),
+            "before": rng.integers(0, n_vocab, 20).tolist(),
         }
         sampler.start(np.array(logits), options, **masks)
         for draw, got in enumerate(sampler.draw()):
@@ -462,7 +513,7 @@ def test_agrees_with_the_reference(make: Make, n_vocab: int) -> None:
                 )
                 assert explains(logits, options, draw, got, expected, masks), case
                 differing.append(case)
-            masks["seen"].add(got)
+            masks["before"].append(got)
     assert len(differing) <= n_all // 100, differing
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,21 +23,21 @@ def sample_keys(
     logits: np.ndarray,
     *,
     suppressed: Sequence[int] = (),
-    seen: Sequence[int] = (),
-    penalty: float = 1.0,
+    counts: np.ndarray | None = None,
+    penalties: tuple[float, float, float] = (1.0, 0.0, 0.0),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the kernel."""
     bench = gpu.Bench()
-    options = replace(SamplingOptions.greedy, repetition_penalty=penalty)
-
-    def mask(ids: Sequence[int]) -> Tensor:
-        packed = sampling.pack_ids(ids, len(logits))
-        return bench.tensor(np.frombuffer(packed, np.uint32))
+    names = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+    options = SamplingOptions(**dict(zip(names, penalties, strict=True)))
+    counts = np.zeros(len(logits)) if counts is None else counts
 
     def record(ops: Ops) -> Sequence[Tensor]:
-        bench.device.write(ops._state.fixed.buffer, 0, sampling.pack_state(0, options))
-        x = bench.tensor(logits[None])
-        return ops.sample_keys(x, mask(suppressed), mask(seen))
+        state = sampling.pack_state(0, options, options.window(len(logits)))
+        bench.device.write(ops._state.fixed.buffer, 0, state)
+        packed = np.frombuffer(sampling.pack_ids(suppressed, len(logits)), np.uint32)
+        found = bench.tensor(counts.astype(np.uint32))
+        return ops.sample_keys(bench.tensor(logits[None]), bench.tensor(packed), found)
 
     try:
         keys, maxima = bench.run(record, dtypes=[np.uint32, np.uint32])
@@ -56,23 +55,26 @@ def chunk_of(n_vocab: int) -> int:
 
 
 @pytest.mark.parametrize("n_vocab", SIZES)
-@pytest.mark.parametrize("penalty", [1.0, 1.3])
-def test_matches_oracle(n_vocab: int, penalty: float) -> None:
+@pytest.mark.parametrize(
+    "penalties", [(1.0, 0.0, 0.0), (1.3, 0.0, 0.0), (1.0, 1.5, -0.25)]
+)
+def test_matches_oracle(n_vocab: int, penalties: tuple[float, float, float]) -> None:
     rng = np.random.default_rng(n_vocab)
     logits = (rng.standard_normal(n_vocab) * 10).astype(np.float32)
     logits[rng.random(n_vocab) < 0.1] = NAN
     logits[rng.random(n_vocab) < 0.1] = -NAN
     logits[rng.random(n_vocab) < 0.1] = -INF
     logits[rng.random(n_vocab) < 0.1] = INF
-    suppressed, seen = np.unique(rng.integers(0, n_vocab, (2, 20)), axis=1)
-    got = sample_keys(logits, suppressed=suppressed, seen=seen, penalty=penalty)
+    suppressed = np.unique(rng.integers(0, n_vocab, 20))
+    counts = np.bincount(rng.integers(0, n_vocab, 40), minlength=n_vocab)
+    got = sample_keys(logits, suppressed=suppressed, counts=counts, penalties=penalties)
     expected = oracle.sample_keys(
-        logits, suppressed, np.unique(seen), penalty, chunk_of(n_vocab)
+        logits, suppressed, counts, penalties, chunk_of(n_vocab)
     )
-    # A division may be an ulp off, and a key with it.
+    # A division may be an ulp off, and a key with it; what is subtracted here is exact.
     for a, b in zip(got, expected, strict=True):
         off = np.abs(a.astype(np.int64) - b)
-        assert off.max() <= (penalty != 1.0)
+        assert off.max() <= (penalties[0] != 1.0)
 
 
 def test_keys_sort_as_the_numbers_do() -> None:
@@ -89,7 +91,9 @@ def test_what_counts_alike_has_one_key() -> None:
 
 def test_a_suppressed_token_is_below_all() -> None:
     logits = np.array([9.0, -3.4028235e38], np.float32)
-    keys, maxima = sample_keys(logits, suppressed=[0], seen=[1], penalty=2.0)
+    keys, maxima = sample_keys(
+        logits, suppressed=[0], counts=np.array([0, 1]), penalties=(2.0, 9.0, 9.0)
+    )
     assert keys[0] == 0 < keys[1] and maxima.max() == keys[1]
 
 

@@ -433,7 +433,8 @@ class Draws:
         self.logits = Buffer("logits", 4 * self.n_vocab)
         self.state = Buffer("state", STATE_BYTES)
         self.tokens = Buffer("tokens", 4)
-        self.seen = Buffer("seen", 8)
+        self.counts = Buffer("counts", 4 * self.n_vocab)
+        self.recent = Buffer("recent", 4 * self.n_vocab)
         self.zeros = Buffer("zeros", 8)
         self.sampled = Buffer("sampled", 4 * self.n_vocab)
 
@@ -443,18 +444,25 @@ class Draws:
         draws = cls(device)
         device.write(draws.logits, 0, array("f", range(1, 51)).tobytes())
         ops = Ops("draws", tuning.SOFTWARE, Arena(), draws.state, 1)
-        masks = [Tensor((2,), whole(b)) for b in (draws.zeros, draws.seen)]
-        ordered = ops.sample_keys(Tensor((1, cls.n_vocab), whole(draws.logits)), *masks)
-        sampled = Tensor((cls.n_vocab,), whole(draws.sampled))
-        ops.sample(ordered, Tensor((1,), whole(draws.tokens)), *masks, sampled)
+        zeros, tokens = (
+            Tensor((2,), whole(draws.zeros)),
+            Tensor((1,), whole(draws.tokens)),
+        )
+        counts, recent, sampled = (
+            Tensor((cls.n_vocab,), whole(buffer))
+            for buffer in (draws.counts, draws.recent, draws.sampled)
+        )
+        logits = Tensor((1, cls.n_vocab), whole(draws.logits))
+        ordered = ops.sample_keys(logits, zeros, counts)
+        ops.sample(ordered, tokens, zeros, counts, recent, sampled)
         draws.prepared = await device.prepare(ops.finish()[0])
         return draws
 
     def restart(self) -> None:
         """Begin a request: what was taken before counts little from then on."""
         options = SamplingOptions(temperature=0.0, repetition_penalty=100.0)
-        self.device.write(self.state, 0, pack_state(0, options))
-        self.device.write(self.seen, 0, bytes(8))
+        self.device.write(self.state, 0, pack_state(0, options, window=self.n_vocab))
+        self.device.write(self.counts, 0, bytes(4 * self.n_vocab))
 
     def submit(self, begin: int, n: int) -> Awaitable[bytes]:
         """Queue n draws."""
