@@ -6,6 +6,8 @@ import { count, duration } from './format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
 import { markdownOf, textOf } from './turns.js';
 
+const EMPTY = 'The model ended its reply at once.';
+
 /** Make a person's message. */
 export function userMessage(text) {
   const article = element('article', 'message user');
@@ -80,7 +82,7 @@ export function createReply(turn) {
       return;
     }
     meta.replaceChildren(...replyFigures(done, clock));
-    const cut = turn.end !== 'stop' && ENDS[turn.end];
+    const cut = turn.end === 'stop' ? !turn.parts.length && EMPTY : ENDS[turn.end];
     if (cut) meta.prepend(element('p', 'reason', cut));
     if (textOf(turn)) meta.append(copyButton('Copy reply', () => textOf(turn)));
   }

@@ -29,8 +29,10 @@ def speed(end: Finished, predicted: float | None) -> str:
     if predicted:
         percent = 100 * decode / predicted
         share = f", predicted at most {predicted:.1f}/s ({percent:.0f} %)"
+    is_empty = end.reason == "stop" and not end.n_generated
+    how = "the model ended its reply at once" if is_empty else end.reason
     return (
-        f"[{end.reason}: prompt {end.n_prompt} tokens at {prefill:.1f}/s, "
+        f"[{how}: prompt {end.n_prompt} tokens at {prefill:.1f}/s, "
         f"reply {end.n_generated} tokens at {decode:.1f}/s{share}]"
     )
 

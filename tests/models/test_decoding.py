@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -328,3 +330,29 @@ def test_the_end_says_what_decoding_has_read() -> None:
     assert end.tokens_per_second == pytest.approx(20 / end.decode_seconds)
     read = 20 * (end.weight_bytes + end.kv_bytes) / end.decode_seconds
     assert end.bytes_per_second == pytest.approx(read)
+
+
+def test_penalties_look_back_on_prompt_and_reply() -> None:
+    """On the prompt's own tokens, too, and on none before the window."""
+    ids = CASE.ids("p20")
+    with opened(CASE.gguf, n_ctx=200) as engine:
+        plain = generate(engine, ids, sampling=GREEDY, max_tokens=20, ignore_eos=True)
+        found = {}
+        for last_n in (-1, 1, 0):
+            options = replace(GREEDY, presence_penalty=100.0, repeat_last_n=last_n)
+            end = generate(
+                engine, ids, sampling=options, max_tokens=20, ignore_eos=True
+            )
+            found[last_n] = [ids[-1], *end.ids]
+    assert found[0][1:] == list(plain.ids)
+    assert len(set(ids) | set(found[-1])) == len(set(ids)) + 20
+    assert all(a != b for a, b in pairwise(found[1]))
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, 1e300, float("nan"), True, "9"])
+def test_a_longest_reply_that_is_none_is_refused(value: object) -> None:
+    with opened(CASE.gguf, n_ctx=64) as engine:
+        with pytest.raises(errors.RequestError, match="max_tokens") as caught:
+            generate(engine, [2, 5], max_tokens=value)
+        assert caught.value.found == repr(value)
+        generate(engine, [2, 5], max_tokens=1 << 70, sampling=GREEDY)
