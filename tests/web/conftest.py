@@ -24,6 +24,11 @@ from playwright.sync_api import (
 from tools import bundle, environment, server
 from tools.model_store import ModelStore
 
+# Milliseconds that a condition may take to come true. A machine that does other things
+# besides is slow, not wrong: no test is the faster for a shorter wait.
+PATIENCE = 90_000
+expect.set_options(timeout=PATIENCE)
+
 FAKE_WORKER = Path(__file__).with_name("fake_worker.js")
 CARD = """# A small demo
 
@@ -145,7 +150,7 @@ def watch(site: str) -> Iterator[Watch]:
 def context(browser: Browser, watch: Watch) -> Iterator[BrowserContext]:
     """Give a fresh, watched profile."""
     context = browser.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     watch.attach(context)
     yield context
     context.close()
@@ -230,7 +235,7 @@ def choose_large(page: Page, name: str) -> None:
         page.set_input_files("#file", path)
 
 
-def say(page: Page, text: str, *, wait: bool = True, timeout: float = 5000) -> None:
+def say(page: Page, text: str, *, wait: bool = True, timeout: float = PATIENCE) -> None:
     """Send a message, and wait until the page is ready for the next."""
     page.get_by_label("Message", exact=True).fill(text)
     page.keyboard.press("Enter")
@@ -249,7 +254,7 @@ def last_reply(page: Page) -> str:
     return page.locator(".reply .prose:not(.thoughts)").last.inner_text()
 
 
-def expect_state(page: Page, state: str, timeout: float = 5000) -> None:
+def expect_state(page: Page, state: str, timeout: float = PATIENCE) -> None:
     """Wait until the page is in that state."""
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", state, timeout=timeout)

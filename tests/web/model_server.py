@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CHUNK = 1 << 16
+# What is slow takes minutes for a megabyte: longer than any test looks at it.
+TRICKLE, TRICKLE_SECONDS = 256, 0.05
 
 
 @dataclass(slots=True)
@@ -18,11 +20,12 @@ class Faults:
     """How the server behaves; the defaults are what a good one does."""
 
     drops: list[int] = field(default_factory=list)  # body bytes of the next answers
-    chunk_seconds: float = 0.0
+    slow_after: int | None = None  # body bytes after which the rest only trickles
     sized: bool = True  # whether the length is said beforehand
     ranges: bool = True
     cors: bool = True
     status: int = 0  # of every answer, in place of the right one
+    passing: list[int] = field(default_factory=list)  # likewise, of the next answers
     etag: str = '"first"'
     modified: str = "Wed, 01 Jan 2025 00:00:00 GMT"
     content_range: str = ""  # in place of the right one
@@ -39,6 +42,7 @@ class ModelServer(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.faults = Faults()
         self.log: list[tuple[str, str, str]] = []  # method, path, Range
+        self.may_break = threading.Semaphore(0)  # for each connection that breaks off
 
     def url(self, name: str) -> str:
         """Return the address of a file."""
@@ -83,8 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         self.note()
         faults = self.server.faults
         content = self.server.files.get(self.path.partition("?")[0].lstrip("/"))
-        if faults.status or content is None:
-            return self.reply(faults.status or 404, b"")
+        status = faults.passing.pop(0) if faults.passing else faults.status
+        if status or content is None:
+            return self.reply(status or 404, b"")
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         begin = int(match[1]) if match and faults.ranges else None
         headers = {"ETag": faults.etag, "Last-Modified": faults.modified}
@@ -126,13 +131,17 @@ class Handler(BaseHTTPRequestHandler):
         """Send it piece by piece; where it is to break off, so does the connection."""
         faults = self.server.faults
         end = faults.drops.pop(0) if faults.drops else len(body)
-        for begin in range(0, min(end, len(body)), CHUNK):
-            self.wfile.write(body[begin : min(begin + CHUNK, end)])
+        at = 0
+        while at < min(end, len(body)):
+            is_slow = faults.slow_after is not None and at >= faults.slow_after
+            piece = body[at : min(at + (TRICKLE if is_slow else CHUNK), end)]
+            self.wfile.write(piece)
             self.wfile.flush()
-            time.sleep(faults.chunk_seconds)
+            at += len(piece)
+            time.sleep(TRICKLE_SECONDS if is_slow else 0)
         if 0 < end < len(body):
             # What a browser has not read yet is lost with the connection.
-            time.sleep(0.3)
+            self.server.may_break.acquire(timeout=60)
         if end < len(body) or not faults.sized:
             self.close_connection = True
 
