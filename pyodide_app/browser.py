@@ -53,6 +53,7 @@ class Worker:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self._device: WebGPUDevice | None = None
+        self._losses = 0  # of devices, as far as the page knows of them
         self._sources: Sequence[OpenFile] = ()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generating = RUNTIME
@@ -144,9 +145,11 @@ class Worker:
 
     async def _open_device(self, options: Mapping[str, Any]) -> WebGPUDevice:
         """Open the device; the page may know what was measured of it earlier."""
-        if self._device is None:
-            self._device = await open_device(on_lost=self._lose)
         known = options.get("measured") or {}
+        if self._device is None:
+            self._losses = max(self._losses, int(options.get("lost") or 0))
+            had_one = bool(self._losses or known or options.get("chosen"))
+            self._device = await open_device(on_lost=self._lose, had_one=had_one)
         if self._measured is None:
             self._measured = Measured.kept(known.get(self._device.info.name))
         return self._device
@@ -158,7 +161,8 @@ class Worker:
         # Not at once: this is called by the device.
         asyncio.get_event_loop().call_soon(self._device.close)
         self._device = self._measured = None
-        tell_lost(reason)
+        self._losses += 1
+        tell_lost(reason, self._losses)
 
     async def _preflight(self, number: int, message: Any, idle: bool) -> dict[str, Any]:
         """Say what a model takes here, or the loaded one, and how fast it may be.

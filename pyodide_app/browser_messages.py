@@ -23,6 +23,7 @@ from pyodide_app.errors import (
     EngineError,
     InternalError,
 )
+from pyodide_app.gpu.failures import LOAD_AGAIN, LOST_AGAIN
 from pyodide_app.runner import Finished
 
 RUNTIME = 0  # the id of messages that answer no request
@@ -110,9 +111,10 @@ def post_error(number: int, error: Exception, kept: bool = False) -> None:
     )
 
 
-def tell_lost(message: str) -> None:
+def tell_lost(message: str, times: int) -> None:
     """Tell the page that the device is gone, with a request under way or without."""
-    what, remedy = "the GPU device was lost", "Load the model again."
+    remedy = LOST_AGAIN if times > 1 else LOAD_AGAIN
+    what = "the GPU device was lost"
     post_error(RUNTIME, DeviceLostError(what, found=message, remedy=remedy))
 
 

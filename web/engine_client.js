@@ -18,6 +18,8 @@ export function createEngine(onCrash) {
   /** Whether it has booted; until then it hears nothing. */
   let isUp = false;
   let lastId = 0;
+  /** How often the GPU was lost: what helps when there is none depends on it. */
+  let lost = 0;
   const pending = new Map();
 
   function receive({ data: message }) {
@@ -39,6 +41,7 @@ export function createEngine(onCrash) {
   function crash(error) {
     worker?.terminate();
     worker = null;
+    if (error.type === 'DeviceLostError') lost += 1;
     const requests = [...pending.values()];
     pending.clear();
     for (const request of requests) request.reject(error);
@@ -89,9 +92,9 @@ export function createEngine(onCrash) {
     start,
     restart,
     load: ({ files, urls, folder, model }, options, handlers) =>
-      send('load', { files, urls, folder, model, options }, handlers),
+      send('load', { files, urls, folder, model, options: { ...options, lost } }, handlers),
     preflight: ({ files, urls, folder, model }, options, handlers) =>
-      send('preflight', { files, urls, folder, model, options }, handlers),
+      send('preflight', { files, urls, folder, model, options: { ...options, lost } }, handlers),
     list: (folder) => send('list', { folder }, {}),
     verify: ({ files, urls, folder, model, pull }, handlers) =>
       send('verify', { files, urls, folder, model, name: pull }, handlers),

@@ -44,10 +44,11 @@ const ACCESS = {
  *
  * @param {string[]} limitNames limits to ask for at the adapter's own values
  * @param {string[]} featureNames features to ask for where the adapter has them
+ * @param {boolean} hadOne whether there was an adapter earlier
  * @returns {Promise<Gpu>}
  */
-export async function openDevice(limitNames, featureNames = []) {
-  const adapter = await requestAdapter();
+export async function openDevice(limitNames, featureNames = [], hadOne = false) {
+  const adapter = await requestAdapter(hadOne ? 'AdapterGone' : 'AdapterMissing');
   const limits = limitNames.map((name) => [name, adapter.limits[name]]);
   const device = await adapter
     .requestDevice({
@@ -86,7 +87,8 @@ async function isTicking(device) {
   return performance.now() - start > PROMPT;
 }
 
-async function requestAdapter() {
+/** Throw what `missing` names where the browser has WebGPU and no adapter for it. */
+async function requestAdapter(missing) {
   const webgpu = globalThis.navigator?.gpu;
   if (!webgpu) {
     const secure = globalThis.isSecureContext !== false;
@@ -95,9 +97,9 @@ async function requestAdapter() {
   const adapter = await webgpu
     .requestAdapter({ powerPreference: 'high-performance' })
     .catch((error) => {
-      throw failure('AdapterMissing', error.message);
+      throw failure(missing, error.message);
     });
-  if (!adapter) throw failure('AdapterMissing', 'an answer without an adapter');
+  if (!adapter) throw failure(missing, 'an answer without an adapter');
   return adapter;
 }
 

@@ -117,7 +117,8 @@ export async function missingWebGPU() {
 
 const NO_WEBGPU = 'Lapidary computes with WebGPU. These browsers have it:';
 const NO_ADAPTER = 'WebGPU is here, but it offers no graphics adapter: the driver may be '
-  + 'blocked, or hardware acceleration switched off.';
+  + 'blocked, or hardware acceleration switched off. If there was one before, the GPU has '
+  + 'failed too often: restart the browser.';
 const BROWSERS = [
   ['Chrome, Edge', '113 or newer on Windows, macOS, Android. On Linux: chrome://flags, '
     + '“Vulkan” and “Unsafe WebGPU Support”. Hardware acceleration must be on '

@@ -28,6 +28,7 @@
  * @property {string} [kernels] which kernels to use beyond those that every device runs:
  *   names with commas, or `baseline`; the fastest unless said. See variants.py
  * @property {Record<string, object>} [chosen] which were the fastest earlier, by adapter
+ * @property {number} [lost] how often the page has lost the GPU
  *
  * @typedef {object} Measured what a device does in a second
  * @property {number} copy_bytes_per_second bytes read and bytes written

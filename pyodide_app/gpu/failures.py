@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pyodide_app import errors
 
 LOAD_AGAIN = "Load the model again."
+LOST_AGAIN = (
+    f"{LOAD_AGAIN} It was lost before: if that goes on, choose a shorter context or a "
+    "smaller model, for its memory may not be enough, and restart the browser."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,17 @@ FAILURES = {
         "an adapter",
         "Switch hardware acceleration on in the browser's settings, update the "
         "graphics driver and restart the browser; chrome://gpu says what is blocked.",
+    ),
+    # Chromium gives none once its GPU process has crashed twice, whatever a page does.
+    "AdapterGone": Failure(
+        errors.DeviceMissingError,
+        "the browser offers no GPU adapter any more",
+        "an adapter, as there was before",
+        "Copy what you want to keep of the conversation, then quit the browser and "
+        "start it again: once the GPU has failed a few times, pages are kept from it "
+        "until then. If its memory was not enough, choose a shorter context or a "
+        "smaller model afterwards. If there is still none, switch hardware "
+        "acceleration on in the browser's settings and update the graphics driver.",
     ),
     "DeviceRefused": Failure(
         errors.DeviceMissingError,

@@ -273,15 +273,16 @@ class _Upload:
 
 
 async def open_device(
-    on_lost: Callable[[str], None] | None = None,
+    on_lost: Callable[[str], None] | None = None, had_one: bool = False
 ) -> WebGPUDevice:
     """Open the browser's best adapter.
 
-    `on_lost` is told the reason when the device is lost other than by `close`.
+    `on_lost` is told the reason when the device is lost other than by `close`; where
+    there is no adapter but `had_one` earlier, something else helps.
     Raises: DeviceMissingError when there is no WebGPU or no adapter.
     """
     asked = map(to_js, (webgpu.ASKED_LIMITS, webgpu.ASKED_FEATURES))
-    device = WebGPUDevice(await _wait(gpu_js.openDevice(*asked)))
+    device = WebGPUDevice(await _wait(gpu_js.openDevice(*asked, had_one)))
     device.on_lost = on_lost
     return device
 

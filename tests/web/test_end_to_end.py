@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 import json
+import time
 import unittest.mock
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +25,15 @@ from pyodide_app.runner import Finished
 from pyodide_app.sampling import SamplingOptions
 from tests.gpu import device
 from tests.web.conftest import (
+    CHROMIUM_FLAGS,
     LOSE_DEVICE,
     SHOW_SHADERS,
+    expect_state,
     say,
     use_model,
     use_worker_with,
 )
+from tools import environment
 
 MODELS = Path(__file__).resolve().parents[1] / "golden/models"
 NAMES = ("dense-q4_k_m", "moe8-q4_k_m", "ple-q4_k_m")
@@ -49,6 +53,7 @@ KEEP_MESSAGES = """
   };
 })();
 """
+N_TOKENS_TOLD = "messages.filter(({ kind }) => kind === 'token').length"
 LAST_DONE = "messages.findLast(({ kind, reason }) => kind === 'done' && reason)"
 
 
@@ -277,18 +282,47 @@ def test_lost_device_is_told_and_the_model_reloaded(page, site):
     assert page.evaluate(LAST_DONE)["ids"] == native("dense-q4_k_m").ids
 
 
-def test_device_lost_during_a_reply_goes_on_after_reloading(page, site):
-    use_worker_with(page, LOSE_DEVICE)
-    open_page(page, site)
-    load(page, MODELS / "dense-q4_k_m.gguf")
-    say(page, PROMPT, wait=False)
-    page.evaluate("new BroadcastChannel('lose-device').postMessage('now')")
-    card = page.get_by_role("alert")
-    expect(card).to_have_attribute("data-type", "DeviceLostError")
-    card.get_by_role("button", name="Reload model").click()
-    page.locator(".meta .figures").last.filter(has_text="tokens").wait_for(
-        timeout=60_000
+def test_gpu_process_that_crashes_twice_in_a_reply_leaves_a_way_out(browser, site):
+    # In a browser of its own: after the second crash Chromium has no adapter left.
+    other = browser.browser_type.launch(
+        executable_path=environment.find_chromium(), args=list(CHROMIUM_FLAGS)
     )
+    try:
+        page = other.new_page()
+        open_page(page, site, max_tokens=200)
+        load(page, MODELS / "dense-q4_k_m.gguf")
+        card = page.get_by_role("alert")
+        crash_in_a_reply(page)
+        expect(card).to_contain_text("Load the model again.")
+        card.get_by_role("button", name="Reload model").click()
+        expect_state(page, "ready", 120_000)
+        crash_in_a_reply(page)
+        expect(card).to_contain_text("It was lost before")
+        card.get_by_role("button", name="Reload model").click()
+        missing = page.locator("[data-type=DeviceMissingError]")
+        expect(missing.or_(page.locator("body[data-state=ready]"))).to_be_visible(
+            timeout=60_000
+        )
+        if missing.is_visible():
+            expect(missing).to_contain_text("quit the browser and start it again")
+        expect(page.locator(".bubble").first).to_have_text(PROMPT)
+    finally:
+        other.close()
+
+
+def crash_in_a_reply(page: Page) -> None:
+    """Say the prompt, and crash the browser's GPU process once the reply has begun."""
+    n_told = page.evaluate(N_TOKENS_TOLD)
+    say(page, PROMPT, wait=False)
+    deadline = time.monotonic() + 120
+    while page.evaluate(N_TOKENS_TOLD) == n_told:
+        assert time.monotonic() < deadline, "no reply has begun"
+        page.wait_for_timeout(20)
+    session = page.context.browser.new_browser_cdp_session()
+    session.send("Browser.crashGpuProcess")
+    card = page.get_by_role("alert")
+    expect(card).to_have_attribute("data-type", "DeviceLostError", timeout=60_000)
+    expect_state(page, "empty")
 
 
 def test_thinking_reaches_the_prompt(page, site):

@@ -234,6 +234,30 @@ const cases = {
     assert.deepEqual(await answer(), ids);
     assert.deepEqual(held(), first);
   },
+
+  async 'a browser that takes the adapter away is told apart from one without'() {
+    await loaded();
+    devices.at(-1).destroy();
+    const { remedy } = await hear(({ id, kind, remedy: text }) => id === 0 && kind === 'error' && /lost before/.test(text));
+    assert.match(remedy, /shorter context.*restart the browser/);
+    const { requestAdapter } = navigator.gpu;
+    const texts = new Set();
+    try {
+      Object.defineProperty(navigator.gpu, 'requestAdapter', { value: async () => null, configurable: true });
+      for (const losses of [0, 1]) {
+        python._worker._losses = losses;
+        const error = await load();
+        assert.deepEqual([error.type, error.kept], ['DeviceMissingError', false]);
+        texts.add(error.what);
+        assert.match(error.remedy, losses ? /start it again.*shorter context/ : /hardware acceleration/);
+      }
+    } finally {
+      delete navigator.gpu.requestAdapter;
+    }
+    assert.equal(texts.size, 2);
+    assert.equal(navigator.gpu.requestAdapter, requestAdapter);
+    await loaded();
+  },
 };
 
 const results = {};
