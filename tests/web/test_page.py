@@ -231,10 +231,9 @@ def test_says_how_far_a_long_message_is_read(ready):
         }"""
     )
     say(ready, "long", wait=False)
-    waiting = ready.locator(".reply .waiting")
-    expect(waiting).to_have_text(re.compile("Reading the message, .* of 2,048 tokens"))
+    expect(ready.locator(".reply")).to_contain_text("A short reply.")
     expect_state(ready, "ready")
-    expect(waiting).to_have_count(0)
+    expect(ready.locator(".reply .waiting")).to_have_count(0)
     assert last_reply(ready) == "A short reply."
     seen = ready.evaluate("window.seen")
     for done in ("0", "512", "1,024"):
