@@ -10,8 +10,9 @@ from pyodide_app.ollama_manifest import Reference
 _COMMAND = re.compile(r"\s*(?:\$\s+)?ollama\s+(?:run|pull|show)\s+(\S+)(?:\s.*)?", re.S)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://", re.IGNORECASE)
 _HUB = re.compile(
-    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/?#]+)/([^/?#]+)(.*)",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)"
+    r"/([\w.-]{1,96})/([\w.:-]{1,180})(|[/?#].*)",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
 )
 _LIBRARY = re.compile(
     r"https?://(?:www\.)?ollama\.com/(?:library/)?([^/?#]+(?:/[^/?#]+)?)/?(?:[?#].*)?",

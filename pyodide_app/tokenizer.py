@@ -13,6 +13,7 @@ from itertools import pairwise
 from pyodide_app.chat import Prompt
 from pyodide_app.errors import FileFormatError, RequestError, UnsupportedFormatError
 from pyodide_app.gguf.metadata import Metadata
+from pyodide_app.special_tokens import SpecialTokens
 
 SPACE = "\u2581".encode()  # how a token writes U+0020
 
@@ -157,9 +158,9 @@ class Tokenizer:
         self.special_ids = frozenset(control | markers)
         self._special = self._strings(control | markers | plain)
         self._patterns = {
-            Special.ALL: _alternatives(self._special),
-            Special.USER_DEFINED: _alternatives(self._strings(markers | plain)),
-            Special.NONE: _alternatives(self._strings(plain)),
+            Special.ALL: SpecialTokens(self._special),
+            Special.USER_DEFINED: SpecialTokens(self._strings(markers | plain)),
+            Special.NONE: SpecialTokens(self._strings(plain)),
         }
 
     def _strings(self, ids: set[int]) -> dict[str, int]:
@@ -222,9 +223,7 @@ class Tokenizer:
 
     def _split_special(self, text: str, level: Special) -> Iterable[str | int]:
         """Yield plain text and the ids of special tokens, in order."""
-        pattern = self._patterns[level]
-        pieces = [text] if pattern is None else pattern.split(text)
-        for i, piece in enumerate(pieces):
+        for i, piece in enumerate(self._patterns[level].split(text)):
             if i % 2:
                 yield self._special[piece]
             elif piece:
@@ -332,14 +331,6 @@ def _find(ids: dict[bytes, int], strings: Iterable[str]) -> set[int]:
     """Return the ids of those strings that the vocabulary has."""
     keys = (string.encode() for string in strings)
     return {ids[key] for key in keys if key in ids}
-
-
-def _alternatives(strings: Iterable[str]) -> re.Pattern[str] | None:
-    """Return what finds the leftmost of the strings, and of several the longest."""
-    ordered = sorted(strings, key=len, reverse=True)
-    if not ordered:
-        return None
-    return re.compile(f"({'|'.join(map(re.escape, ordered))})")
 
 
 def _bos_id(ids: dict[bytes, int], fallback: int | None) -> int:
