@@ -25,6 +25,7 @@ from pyodide_app.chat.incremental import Reading, Source
 _STRAYS = Finder(STRAYS)
 _CALL_CLOSE = Finder((CALL_CLOSE,))
 _NAME = Finder((CHANNEL_NAME,))
+_BEGINNINGS = Finder((CHANNEL_NAME, CHANNEL_NAME.strip() + THOUGHT_CLOSE))
 # What tells whether text was a thought all along.
 _DECIDING = Finder((THOUGHT_CLOSE, THOUGHT_OPEN, CALL_OPEN))
 # Which markers end a text: of an answer, of a thought.
@@ -92,10 +93,14 @@ class OutputParser:
 
     def _beginning(self) -> Reading[_State | None]:
         """A thought may lack its marker: then it begins with the channel's name."""
-        if (yield from self._comes(_NAME)):
-            self._source.skip(len(CHANNEL_NAME))
-            return partial(self._maybe_thought, CHANNEL_NAME)
-        return self._opening
+        if not (yield from self._comes(_BEGINNINGS)):
+            return self._opening
+        name = CHANNEL_NAME.strip()
+        self._source.skip(len(name))
+        if self._source.peek(1) == "\n":
+            name = CHANNEL_NAME
+            self._source.skip(1)
+        return partial(self._maybe_thought, name)
 
     def _answer(self) -> Reading[_State | None]:
         """An answer begins after something else."""

@@ -31,13 +31,14 @@ MAX_DEPTH = 100  # of nested values; real calls have three or four
 
 _NAME = r"""[^\s{}\[\]()<>"',;]+"""
 _LEAD = r"[\s\[\]}),;]*"
-_HEAD = re.compile(rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})[ \t]*(?={{)")
-_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME})?[ \t]*")
+_HEAD = re.compile(rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})[ \t]*\(?(?={{)")
+_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME}[ \t]*\(?)?")
 _WHOLE = re.compile(rf"{_LEAD}(?={{)")  # the call itself as one JSON object
 _SIMPLE = 40  # characters; no number or word that matters is longer
 _LEFT_OVER = " \t\r\n[]{}(),;"
 _BRACKETS = {"{": "}", "[": "]"}
-_PLAIN_STOP = re.compile(r"[,{}\[\]<]")
+_NESTS = {"}": ("{[", "}]"), "]": ("{[(", "}])")}
+_PLAIN_STOP = re.compile(r"[,{}\[\]()<]")
 _KEY_STOP = re.compile(r"[:{}\[\],<]")
 
 
@@ -207,6 +208,8 @@ class CallReader:
     def _plain(self, schema: Any) -> Reading[Any]:
         """Read a number, a word, or text that lacks its quotes."""
         source, parts, depth, begin = self._source, list[str](), 0, ""
+        # In an array a comma is no part of text, but for that of a tuple.
+        nests = _NESTS[self._open[-1].closer]
         while True:
             found = _PLAIN_STOP.search(source.text, source.at)
             parts.append(source.take(found.start() if found else len(source.text)))
@@ -216,7 +219,8 @@ class CallReader:
                 continue
             if found is None or (yield from self._plain_ends(begin, depth)):
                 break
-            depth += (found[0] in "{[") - (found[0] in "}]" and depth > 0)
+            opens, closes = found[0] in nests[0], found[0] in nests[1]
+            depth += opens - (closes and depth > 0)
             parts.append(source.take(source.at + 1))
             begin += found[0] if len(begin) < _SIMPLE else ""
         text = "".join(parts).strip().removesuffix(QUOTE).rstrip()
@@ -229,7 +233,7 @@ class CallReader:
         mark = self._source.peek(1)
         if mark == "<":
             return (yield from self._at_end())
-        if depth or mark in "{[":
+        if depth or mark in "{[()":
             return False
         if mark in "}]":
             return any(bracket.closer == mark for bracket in self._open)

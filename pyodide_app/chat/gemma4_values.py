@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyodide_app.chat.gemma4_tools import QUOTE
+from pyodide_app.chat.json_values import json_of
+from pyodide_app.errors import RequestError
 
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 WORDS: dict[str, bool | None] = {
@@ -19,6 +22,7 @@ WORDS: dict[str, bool | None] = {
     "null": None,
     "None": None,
 }
+_MAX_TUPLE = 1000  # characters: Python itself parses it
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _BOTH = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "\n": ""}
 _ESCAPES = {QUOTE: {}, '"': _BOTH | {"b": "\b", "f": "\f", "/": "/"}, "'": _BOTH}
@@ -32,12 +36,25 @@ def plain_value(text: str, schema: Any) -> Any:
     kinds = kinds_of(schema)
     if text in WORDS and WORDS[text] is None:
         return None
+    if (items := _tuple(text)) is not None and not wants_text(schema):
+        return items
     found = WORDS[text] if text in WORDS else _number(text)
     if found is None:
         return text
     if "string" in kinds and not kinds & _kinds_of_value(found):
         return text
     return found
+
+
+def _tuple(text: str) -> list[Any] | None:
+    """Return the items of a tuple as Python writes it, None for other text."""
+    if not (text.startswith("(") and text.endswith(")")) or len(text) > _MAX_TUPLE:
+        return None
+    try:
+        found = ast.literal_eval(text)
+        return json_of(found, "") if isinstance(found, tuple) else None
+    except (ValueError, SyntaxError, RecursionError, MemoryError, RequestError):
+        return None
 
 
 def is_simple(text: str) -> bool:

@@ -41,6 +41,8 @@ REPLIES = {  # what the model writes: thinking, content, calls
     "thought\nplan\n<channel|>\nFour.": ("plan", "Four.", []),
     "thought\nis a word": ("", "thought\nis a word", []),
     "thoughts": ("", "thoughts", []),
+    "thought<channel|>Four.": ("", "Four.", []),
+    "thought<chan": ("", "thought<chan", []),
     'say <|"|>hi<|"|> <tool_response|>': ("", 'say "hi"', []),
     '<|channel>thought\na <|"|>b<|"|><|channel>thought\nc<channel|>d': (
         'a "b"c',
@@ -143,6 +145,11 @@ REPAIRED = {
     "call:f{s:'x'}": ("f", {"s": "x"}),
     "call:f{s:'x'<|\"|>,t: 'it\\'s'": ("f", {"s": "x", "t": "it's"}),
     "call:f{l:['a', 'b'],o:{'k': 'v'}}": ("f", {"l": ["a", "b"], "o": {"k": "v"}}),
+    "call:f{a:('x', 1),b:(1, (None, 'y')),c:[(1, 2), (3,)],d:(555) 12}": (
+        "f",
+        {"a": ["x", 1], "b": [1, [None, "y"]], "c": [[1, 2], [3]], "d": "(555) 12"},
+    ),
+    'call:f({"a": 1})': ("f", {"a": 1}),
     "call:f{a:True,b:None,c:False}": ("f", {"a": True, "b": None, "c": False}),
     'call:f{"a": {"b": [1e3, -2.5E-1, "\\u00e9 \\ud83d\\ude42 \\ud800"]}}': (
         "f",
@@ -213,6 +220,7 @@ GATED = {
     'call:f{note:<|"|>{city:<|"|>,city:Paris}': {"note": "{city:", "city": "Paris"},
     "call:f{n:three}": {"n": "three"},
     "call:f{city:7up}": {"city": "7up"},
+    "call:f{city:(1, 2),n:1}": {"city": "(1, 2)", "n": 1},
     "call:f{city:1.0,n:1.0}": {"city": "1.0", "n": 1.0},
     "call:f{city:true,day:null,note:7}": {"city": "true", "day": None, "note": 7},
     "call:f{city:[a-z]+{2},n:3}": {"city": "[a-z]+{2}", "n": 3},
@@ -300,6 +308,8 @@ HOSTILE = {  # what is repeated, after what
     "<channel|>": "",
     "<|channel>": "",
     "\ncall:f{": "",
+    "(": "<|tool_call>call:f{s:",
+    "(1,": "<|tool_call>call:f{s:[",
 }
 
 
