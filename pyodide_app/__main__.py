@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,14 +27,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             asyncio.run(options.run(options, closing))
         sys.stdout.flush()
     except errors.EngineError as error:
-        print(f"lapidary: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _fail(str(error))
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
     except BrokenPipeError:
         console.silence()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        console.silence()
+        return _fail(f"the output cannot be written: {error.strerror}")
     return 0
+
+
+def _fail(text: str) -> int:
+    print(f"lapidary: {' '.join(text.split())}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,11 +22,9 @@ def prepare() -> None:
 
 
 def silence() -> None:
-    """Send what is still to be printed nowhere: nobody reads it any more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            os.dup2(nowhere, stream.fileno())
+    """Send what is still to be printed nowhere: it cannot be taken any more."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Input(io.TextIOBase):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyodide_app import errors, variants
+from pyodide_app.chat.gemma4_parser import OutputParser
 from pyodide_app.chat.messages import check_messages
 from pyodide_app.cli import report
 from pyodide_app.cli.session import Session
@@ -27,10 +28,12 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
     ids = None if options.ids is None else _ids(options.ids)
     session = await Session.open(options, closing)
     engine = await session.load()
+    parser = None
     if ids is None:
         if options.prompt is not None:
             messages = [*session.opened.opening(), *messages]
-        ids, _ = engine.encode_chat(messages, think=options.think)
+        ids, in_thought = engine.encode_chat(messages, think=options.think)
+        parser = OutputParser(options.think, in_thought)
     end, text = None, ""
     async for item in _continued(session, engine, ids):
         if isinstance(item, Finished):
@@ -39,7 +42,7 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
         piece = item if isinstance(item, str) else f"{item} "
         text += piece
         if not options.json:
-            print(piece, end="", flush=True)
+            _show(parser, piece)
     assert end is not None
     predicted = session.predicted(engine, end)
     if options.json:
@@ -48,7 +51,17 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
             result["predicted_tokens_per_second"] = predicted
         print(json.dumps(result))
     else:
+        _show(parser, None)
         print(f"\n{report.speed(end, predicted)}", file=sys.stderr)
+
+
+def _show(parser: OutputParser | None, piece: str | None) -> None:
+    """Print more of a reply, or None for its end; ids are continued as they are."""
+    if parser is None:
+        print(piece or "", end="", flush=True)
+        return
+    for event in parser.finish() if piece is None else parser.push(piece):
+        report.show(event)
 
 
 def _continued(

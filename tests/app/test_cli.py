@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pyodide_app.__main__ import main
+from pyodide_app.engine import Engine
+from pyodide_app.runner import Finished
 from tests.app.gguf_bytes import build_gguf, with_keys
 from tests.compare import relative_l2
 from tests.golden_data import committed_cases
@@ -185,6 +188,27 @@ def test_messages_are_read_in_every_encoding_of_json(
     path.write_bytes(json.dumps([image], ensure_ascii=False).encode(encoding))
     assert main(["generate", MODEL, "--messages", str(path)]) == 2
     assert "messages[0].images: found an image" in capsys.readouterr().err
+
+
+def test_reply_is_shown_without_markers_and_ids_are_continued_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [
+        "<|channel>thought\nhm",
+        "<channel|>Hi <",
+        '|"|>you<|"|> <|tool_call>call:f',
+    ]
+
+    async def say(*_: object, **__: object) -> AsyncIterator[str | Finished]:
+        for text in said:
+            yield text
+        yield Finished("stop", (1,), 1, 0, 1, 1.0, 1.0, 1, 1, 1)
+
+    monkeypatch.setattr(Engine, "generate_text", say)
+    assert run(capsys, "generate", MODEL, "-p", "Hi") == 'Hi "you" call:f'
+    assert run(capsys, "generate", MODEL, "--ids", "2") == "".join(said)
+    assert main(["generate", MODEL, "-p", "Hi", "--think"]) == 0
+    assert "hm" in capsys.readouterr().err
 
 
 def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,3 +79,15 @@ def test_reader_that_leaves_ends_it_quietly(n_lines: int, tmp_path: Path) -> Non
         )
     os.close(writing)
     assert (reply.returncode, reply.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is full")
+def test_full_disk_is_one_line() -> None:
+    line = json.dumps({"messages": []}).encode()
+    with open("/dev/full", "wb") as full:
+        reply = subprocess.run(
+            COMMAND, cwd=ROOT, input=line, stdout=full, stderr=subprocess.PIPE
+        )
+    assert reply.returncode == 2
+    assert reply.stderr.count(b"\n") == 1
+    assert b"the output cannot be written" in reply.stderr
