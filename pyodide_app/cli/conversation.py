@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from argparse import Namespace
@@ -52,8 +53,7 @@ class Conversation:
         """Send a message and show the reply; both are kept, or neither is."""
         message = {"role": "user", "content": text}
         try:
-            with _stopped_by_ctrl_c(self._engine.stop):
-                reply, end = await self._answer(message)
+            reply, end = await self._answer(message)
         except DeviceError:
             raise  # the model is gone
         except EngineError as error:
@@ -95,23 +95,66 @@ class Conversation:
         )
 
 
+class CtrlC:
+    """What Ctrl-C does in a chat: it stops a reply, and ends the program otherwise.
+
+    asyncio's own way would wait for the line that is being typed.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        self._in_reply = self._asked = False
+
+    def __enter__(self) -> CtrlC:
+        self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    @contextmanager
+    def stops_reply(self) -> Iterator[None]:
+        """Let the first Ctrl-C from here on end a reply."""
+        self._in_reply, self._asked = True, False
+        try:
+            yield
+        finally:
+            self._in_reply = False
+
+    def _handle(self, *_: object) -> None:
+        if not self._in_reply or self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._stop()
+        self._loop.call_soon_threadsafe(self._stop_again)
+
+    def _stop_again(self) -> None:
+        """Repeat it: a reply that had not quite begun has not heard the first."""
+        if self._in_reply:
+            self._stop()
+            self._loop.call_later(0.1, self._stop_again)
+
+
 async def chat(options: Namespace, closing: ExitStack) -> None:
     """Talk, a line at a time, until the input ends."""
     session = await Session.open(options, closing)
-    conversation = Conversation(session, await session.load(), options.system or "")
+    engine = await session.load()
+    conversation = Conversation(session, engine, options.system or "")
     commands = {"/new": conversation.begin_anew, "/drop": conversation.drop_oldest}
+    ctrl_c = closing.enter_context(CtrlC(engine.stop))
     _tell(WELCOME)
     while (line := _ask()) is not None:
         command = commands.get(line.strip())
         if command is not None:
             _tell(command())
         elif line.strip():
-            await conversation.say(line)
+            with ctrl_c.stops_reply():
+                await conversation.say(line)
 
 
 def _ask() -> str | None:
-    """Read a line, None at the end. Ctrl-C raises KeyboardInterrupt here, at once."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Read a line, None at the end."""
     try:
         return input("> ")
     except EOFError:
@@ -120,27 +163,6 @@ def _ask() -> str | None:
     except UnicodeDecodeError as error:
         _tell(f"lapidary: this line cannot be read: {error}")
         return ""
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _stopped_by_ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
-    """End the reply at the first Ctrl-C, and the program at the second."""
-    n_asked = 0
-
-    def handle(*_: object) -> None:
-        nonlocal n_asked
-        n_asked += 1
-        if n_asked > 1:
-            raise KeyboardInterrupt
-        stop()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _tell(text: str) -> None:
