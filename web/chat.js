@@ -36,7 +36,7 @@ export function createChat(parts) {
   let turns = [];
   const views = new Map(); // by turn
   let current = null; // the id of the request under way
-  const more = button('Continue', 'copy', () => {
+  const onward = button('Continue', 'copy', () => {
     continueReply();
     focusPrompt();
   });
@@ -61,54 +61,54 @@ export function createChat(parts) {
     if (turn && current === null) run(turn);
   }
 
-  /** Let a reply grow to its end; the engine says again what was said of it. */
+  /** Let a reply grow to its end. */
   async function run(turn) {
-    const mine = turns;
-    const before = turn.end;
-    const begun = turn.ids;
+    const [mine, before, begun] = [turns, turn.end, turn.ids];
     const view = views.get(turn);
-    let heard = false;
     turn.end = '';
     clearProblems();
     view.begin();
-    const { opening, ...request } = options();
+    const request = ask(turn, begun);
+    current = request.id;
+    onBusy(true);
+    try {
+      const done = await request.result;
+      turn.end = done.reason;
+      if (done.ids) turn.ids = [...begun, ...done.ids];
+      view.finish(done);
+      parts.onReply(done);
+      if (mine === turns) announce(endOf(turn, view));
+    } catch (error) {
+      turn.end = request.heard ? 'failed' : before;
+      view.finish(null);
+      const actions = parts.actions(error);
+      if (mine === turns) fail(turn, error, actions, lengthOfMessages(request.messages));
+      else if (error.kept === false) parts.tell(error, actions);
+    } finally {
+      if (current === request.id) current = null;
+      onBusy(current !== null);
+    }
+    return turn.end;
+  }
+
+  /** Ask for a reply, or for the rest of one, of which the engine says again what there is. */
+  function ask(turn, begun) {
+    const view = views.get(turn);
+    const { opening, ...settings } = options();
     const messages = [...opening, ...history(turns)];
-    const { id, result } = engine.generate({
-      messages, tools: [], ...request, think: turn.think, ...(begun.length ? { begun } : {}),
+    const more = begun.length ? { begun } : {};
+    const request = { messages, heard: false };
+    return Object.assign(request, engine.generate({
+      messages, tools: [], ...settings, think: turn.think, ...more,
     }, {
       onToken(message) {
-        if (!heard) Object.assign(turn, { parts: [], ids: [...begun] });
-        heard = true;
+        if (!request.heard) Object.assign(turn, { parts: [], ids: [...begun] });
+        request.heard = true;
         grow(turn, message);
         view.grow();
       },
       onProgress: view.progress,
-    });
-    current = id;
-    show();
-    onBusy(true);
-    try {
-      const done = await result;
-      if (done.ids) turn.ids = [...begun, ...done.ids];
-      turn.end = done.reason;
-      view.finish(done);
-      parts.onReply(done);
-      if (mine === turns) announce(endOf(turn, view));
-      return done.reason;
-    } catch (error) {
-      turn.end = heard ? 'failed' : before;
-      view.finish(null);
-      const actions = parts.actions(error);
-      if (mine === turns) fail(turn, error, actions, lengthOfMessages(messages));
-      else if (error.kept === false) parts.tell(error, actions);
-      return 'failed';
-    } finally {
-      if (current === id) {
-        current = null;
-        show();
-        onBusy(false);
-      }
-    }
+    }));
   }
 
   /** Tell of an error; what was refused before the model said anything is taken back. */
@@ -167,8 +167,8 @@ export function createChat(parts) {
     if (last) views.get(last).element.after(border);
     else border.remove();
     const open = now && unfinished(turns, now);
-    if (open) views.get(open).offer(more);
-    else more.remove();
+    if (open) views.get(open).offer(onward);
+    else onward.remove();
   }
 
   function forget(turn, view) {

@@ -102,15 +102,17 @@ export function isUnanswered(turns) {
 }
 
 /**
- * Return the reply that can go on: the last, if it was cut short and is this model's.
+ * Return the reply that can go on: the last, if it was cut short and is this model's. One
+ * that has not begun needs no tokens to go on from.
  *
  * @param {Turn[]} turns
  * @param {Model|null} model
  */
 export function unfinished(turns, model) {
   const turn = turns.at(-1);
-  const isCut = turn?.kind === 'reply' && CUT.has(turn.end) && turn.ids.length > 0;
-  return isCut && !turn.leftOut && model?.key === turn.model.key ? turn : null;
+  if (turn?.kind !== 'reply' || !CUT.has(turn.end) || turn.leftOut) return null;
+  const isKnown = turn.ids.length > 0 || turn.parts.length === 0;
+  return isKnown && model?.key === turn.model.key ? turn : null;
 }
 
 /**

@@ -167,7 +167,7 @@ ANSWERS: dict[str, tuple[Steps, Any]] = {
     "stopped": ([*asked("Hi", end="stopped"), ["unfinished", "a"]], True),
     "cut off": ([*asked("Hi", end="failed"), ["unfinished", "a"]], True),
     "complete": ([*asked("Hi"), ["unfinished", "a"]], False),
-    "nothing said yet": ([*asked("Hi", "", "stopped"), ["unfinished", "a"]], False),
+    "not begun": ([*asked("Hi", "", "stopped"), ["unfinished", "a"]], True),
     "of another model": ([*asked("Hi", end="length"), ["unfinished", "b"]], False),
     "not the last": (
         [*asked("Hi", end="length"), ["say", "And?"], ["unfinished", "a"]],

@@ -92,10 +92,11 @@ function send(kind, content) {
 
 const options = { n_ctx: 256, kernels: 'baseline' };
 const load = () => send('load', { files: [new File([blob], 'dense.gguf')], options }).end;
-const generate = (max_tokens = 8, content = 'Name a gem.') => send('generate', {
+const generate = (max_tokens = 8, content = 'Name a gem.', more = {}) => send('generate', {
   messages: [{ role: 'user', content }],
   sampling: { temperature: 0 },
   max_tokens,
+  ...more,
 });
 
 async function loaded() {
@@ -214,6 +215,38 @@ const cases = {
     assert.equal(type, 'RequestError'); // no model is loaded
     await loaded();
     await answer();
+  },
+
+  async 'a reply that was cut off goes on where it was heard last'() {
+    await loaded();
+    const whole = await generate(24).end;
+    const running = generate(24);
+    const isToken = ({ id, kind }) => id === running.id && kind === 'token';
+    await hear(isToken);
+    devices.at(-1).destroy();
+    assert.equal((await running.end).type, 'DeviceLostError');
+    const begun = said.filter(isToken).flatMap(({ ids }) => ids);
+    assert.ok(begun.length > 0 && begun.length < 24);
+    await loaded();
+    const rest = generate(24 - begun.length, 'Name a gem.', { begun });
+    assert.deepEqual([...begun, ...(await rest.end).ids], whole.ids);
+    const textOf = (id) => said.filter((message) => message.id === id && message.kind === 'token')
+      .map(({ text }) => text).join('');
+    assert.equal(textOf(rest.id), textOf(whole.id));
+  },
+
+  async 'a file is looked at beside a reply'() {
+    await loaded();
+    const running = generate(200, 'Name a gem.', { ignore_eos: true });
+    await hear((message) => message.id === running.id && message.kind === 'token');
+    const look = (...file) => send('preflight', { files: [new File(...file)], options }).end;
+    assert.equal((await look([new Blob(['Buy milk.'])], 'notes.txt')).kind, 'error');
+    const { preflight } = await look([blob], 'dense.gguf');
+    assert.ok(preflight.fit.total_bytes > 0);
+    assert.equal(preflight.prediction, undefined); // a busy device is not measured
+    assert.ok(!said.some(({ id, kind }) => id === running.id && kind === 'done'));
+    python.handle({ id: running.id, kind: 'stop' });
+    assert.equal((await running.end).reason, 'stopped');
   },
 
   async 'a lost device ends all that waits, and the next load opens another'() {
