@@ -25,6 +25,9 @@ const DEFAULTS = {
   top_p: 0.95,
   min_p: 0,
   repetition_penalty: 1,
+  repeat_last_n: null,
+  presence_penalty: null,
+  frequency_penalty: null,
   seed: null,
   stops: [],
   max_tokens: 2048,
@@ -32,9 +35,13 @@ const DEFAULTS = {
   think: false,
 };
 const OPTIONAL = new Set(['seed', 'n_ctx']);
-const SAMPLING = ['temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'seed'];
+/** What a model of Ollama's may bring, and the panel does not offer. */
+const BROUGHT = ['repeat_last_n', 'presence_penalty', 'frequency_penalty'];
+const SAMPLING = [
+  'temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', ...BROUGHT, 'seed',
+];
 const INTEGERS = new Set(['top_k', 'seed', 'max_tokens', 'n_ctx']);
-const FIELDS = Object.keys(DEFAULTS).filter((name) => name !== 'think');
+const FIELDS = Object.keys(DEFAULTS).filter((name) => ![...BROUGHT, 'think'].includes(name));
 
 /**
  * Keep the settings and wire their panel.

@@ -79,6 +79,9 @@
  * @property {number} [top_p] 1 is off
  * @property {number} [min_p] 0 is off
  * @property {number} [repetition_penalty] 1 is off
+ * @property {number} [repeat_last_n] tokens that penalties look back on; -1 is all
+ * @property {number} [presence_penalty] 0 is off
+ * @property {number} [frequency_penalty] 0 is off
  * @property {number} [seed] absent is random
  *
  * @typedef {object} StopMessage

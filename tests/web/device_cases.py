@@ -80,7 +80,7 @@ async def case_several_steps_are_one_call(device: WebGPUDevice) -> None:
             "submits": 1,
             "dispatches": 2 * n,
             "host_calls": 1 + 2,  # and the writes that begin anew
-            "bytes_uploaded": 64 + 8,
+            "bytes_uploaded": STATE_BYTES + 4 * draws.n_vocab,
             "bytes_read": 4 * n,
         }, changes
 

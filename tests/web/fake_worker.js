@@ -172,6 +172,7 @@ async function generate({ id, messages, think, sampling, stop: stops, max_tokens
     }
     return done(id, 'stopped', n);
   }
+  if (prompt === 'nothing') return done(id, 'stop', 0);
   if (prompt === 'calls') return calls(id, token);
   if (prompt.startsWith('break')) return breakOff(id, token, begun.length, prompt);
   if (think) for (const word of 'They ask about cutting. I should compare the cuts.'.split(/(?<= )/)) token('thinking', word);

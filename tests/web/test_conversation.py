@@ -300,6 +300,12 @@ def test_reply_that_was_cut_off_goes_on(ready):
     assert roles(ready) == ["user"]
 
 
+def test_reply_that_is_empty_says_why(ready):
+    say(ready, "nothing", wait=False)
+    why = "The model ended its reply at once."
+    expect(ready.locator(".reply .reason")).to_have_text(why)
+
+
 def test_stopped_and_short_replies_go_on(ready):
     say(ready, "cut")
     more = ready.get_by_role("button", name="Continue")
