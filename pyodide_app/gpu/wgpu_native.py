@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import wgpu
 
 from pyodide_app import errors
 from pyodide_app.gguf.sources import ByteSource
+from pyodide_app.gpu import failures
 from pyodide_app.gpu.device import AdapterInfo, Limits, Prepared
 from pyodide_app.graph import kernels
 from pyodide_app.graph.kernels import Variant
@@ -136,7 +138,8 @@ class NativeDevice:
 
     def submit(self, prepared: Prepared) -> None:
         """Replay a plan without waiting."""
-        self._device.queue.submit([self._encode(prepared, 1).finish()])
+        with _telling_of_loss():
+            self._device.queue.submit([self._encode(prepared, 1).finish()])
         self._count(host_calls=1, submits=1)
 
     def run(self, prepared: Prepared, view: View, times: int = 1) -> Awaitable[bytes]:
@@ -245,8 +248,9 @@ class NativeDevice:
     def _read_after(self, encoder: Any, view: View) -> Awaitable[bytes]:
         staging = self._take_staging(view.size)
         source = self._buffer(view.buffer)
-        encoder.copy_buffer_to_buffer(source, view.offset, staging, 0, view.size)
-        self._device.queue.submit([encoder.finish()])
+        with _telling_of_loss():
+            encoder.copy_buffer_to_buffer(source, view.offset, staging, 0, view.size)
+            self._device.queue.submit([encoder.finish()])
         self._count(host_calls=1, submits=1, bytes_read=view.size)
         mapping = staging.map_async(wgpu.MapMode.READ, 0, view.size)
         return self._arrival(staging, mapping, view.size)
@@ -278,6 +282,19 @@ class NativeDevice:
     def _count(self, **amounts: int) -> None:
         for name, amount in amounts.items():
             self.counters[name] += amount
+
+
+@contextmanager
+def _telling_of_loss() -> Iterator[None]:
+    """Raise what wgpu says of a lost device, whatever it was asked, as that."""
+    try:
+        yield
+    except wgpu.GPUError as error:
+        if "device is lost" not in str(error):
+            raise
+        raise errors.DeviceLostError(
+            "the GPU device was lost", found=str(error), remedy=failures.LOAD_AGAIN
+        ) from error
 
 
 def open_device(name: str = "") -> NativeDevice:

@@ -1,11 +1,16 @@
-"""What loads and replies leave behind on the native device: nothing."""
+"""The native device's ends: loads leave nothing behind, and a loss is told as one."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
+import pytest
 import wgpu
 
+from pyodide_app import errors
+from pyodide_app.gpu.wgpu_native import open_device
+from pyodide_app.graph.plan import Buffer, whole
 from tests.golden_data import committed_cases
 from tests.models.native import greedy, opened
 
@@ -21,6 +26,15 @@ def test_loads_and_replies_leave_nothing_behind() -> None:
     for _ in range(N):
         load_and_answer()
     assert held() == before
+
+
+def test_a_lost_device_is_told_as_such() -> None:
+    device = open_device()
+    buffer = Buffer("read", 16)
+    assert asyncio.run(device.read(whole(buffer))) == bytes(16)
+    device._device.destroy()
+    with pytest.raises(errors.DeviceLostError, match="Load the model again"):
+        asyncio.run(device.read(whole(buffer)))
 
 
 def load_and_answer() -> None:
