@@ -7,11 +7,30 @@
  * @property {string|null} expected its SHA-256 in hexadecimal, where it is known
  */
 
+import { fileOf, filesOf, isPage } from './hosts.js';
+
 const SHARD = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/i;
 const MAX_SHARDS = 999;
 const DIGEST = /(?<![0-9a-z])[0-9a-f]{64}(?![0-9a-z])/gi;
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const CHOOSE_FILE = 'Download it by other means, then choose the file from your disk.';
+/** `ollama run NAME`, and a name with a tag: neither has a file's address. */
+const OLLAMA = /^(?:[$>%#] *)?ollama(?:\.exe)? +(?:run|pull|show)\b *(?:--?\S+ +)*(\S*)/i;
+const TAGGED = /^(?:[\w.-]+\/)*[\w.-]*[a-z][\w.-]*:(?!\/)[a-z\d][\w.-]*$/i;
+const REPOSITORY = /^(?:https?:\/\/)?(hf\.co|huggingface\.co)\/([^/:]+\/[^/:]+):/i;
+const SCHEME = /^[a-z][a-z\d+.-]*:/i;
+const HOST_AND_PORT = /^(?:[\w.-]+|\[[\da-f:]+\]):\d+(?:[/?#]|$)/i;
+const HOST = /\.|^localhost$|^\[/;
+const LOCAL_PATH = /^(?:\/(?!\/)|[~.]|[a-z]:[\\/]|\\\\|file:)/i;
+const LINK = /https?:\/\/[^\s<>"'`)\]”’»]+/gi;
+const AROUND = ['<>', '""', "''", '``', '()', '[]', '“”', '‘’', '«»'];
+const ON_DISK = 'It is on your disk: choose it with “Choose a model file”, or drop it.';
+const COPY_LINK = 'Copy the address of the download link.';
+const REMEDIES = {
+  'magnet:': `Browsers cannot load torrents. ${CHOOSE_FILE}`,
+  'ftp:': `Browsers do not load from ftp. ${CHOOSE_FILE}`,
+  'ftps:': `Browsers do not load from ftp. ${CHOOSE_FILE}`,
+};
 
 /**
  * Return the files that an address stands for: one, or all parts of a split model.
@@ -23,7 +42,7 @@ const CHOOSE_FILE = 'Download it by other means, then choose the file from your 
  * @throws {import('./worker.js').TypedError}
  */
 export function readAddress(text, digests, page) {
-  const url = parse(text.trim(), page);
+  const url = parse(text, page);
   const fragment = /^#sha-?256[=:-](.*)$/i.exec(url.hash)?.[1];
   url.hash = '';
   const files = shards(url);
@@ -37,17 +56,71 @@ export function readAddress(text, digests, page) {
 }
 
 function parse(text, page) {
-  const full = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`;
-  const url = text && !/\s/.test(text) && URL.canParse(full) ? new URL(full) : null;
-  if (!url || !['http:', 'https:'].includes(url.protocol)) {
-    throw wrong('This is no address of a file', {
-      found: text.slice(0, 200) || 'nothing',
-      expected: 'https://…/model.gguf',
-      remedy: 'Copy the address of the download link.',
-    });
+  const bare = unwrap(text);
+  const hasPort = HOST_AND_PORT.test(bare);
+  const command = OLLAMA.exec(bare)?.[1];
+  const isTagged = (TAGGED.test(bare) && !hasPort) || REPOSITORY.test(bare);
+  if (command !== undefined || isTagged) throw forOllama(command ?? bare);
+  if (LOCAL_PATH.test(bare)) throw notAnAddress(bare, ON_DISK);
+  const hasScheme = SCHEME.test(bare) && !hasPort;
+  const full = hasScheme ? bare : withScheme(bare);
+  const url = bare && URL.canParse(full) ? new URL(full) : null;
+  const isWeb = ['http:', 'https:'].includes(url?.protocol);
+  if (!isWeb || !(hasScheme || HOST.test(url.hostname))) {
+    throw notAnAddress(bare, REMEDIES[url?.protocol] ?? COPY_LINK);
   }
-  refuse(url, page);
-  return url;
+  const file = fileOf(url);
+  refuse(file, page);
+  return file;
+}
+
+function withScheme(address) {
+  const host = address.replace(/^\/\//, '');
+  return `${LOOPBACK.test(host.split(/[:/](?!:)/, 1)[0]) ? 'http' : 'https'}://${host}`;
+}
+
+/** Take an address out of what it was copied with: quotes, brackets, a command, a full stop. */
+function unwrap(text) {
+  const links = text.match(LINK) ?? [];
+  const isWithin = links.length === 1 && !text.trimStart().startsWith(links[0]);
+  let bare = (isWithin ? links[0] : text).trim().replace(/[.,;]+$/, '');
+  for (let before = ''; before !== bare;) {
+    before = bare;
+    const pair = AROUND.find(([open, close]) => bare.startsWith(open) && bare.endsWith(close));
+    if (pair) bare = bare.slice(1, -1).trim();
+  }
+  return links.length > 1 ? '' : bare;
+}
+
+function notAnAddress(text, remedy) {
+  return wrong('This is no address of a file', {
+    found: text.slice(0, 200) || 'nothing, or more than one address',
+    expected: 'https://…/model.gguf',
+    remedy,
+  });
+}
+
+/** A name as Ollama takes it, of its own library or of Hugging Face. */
+function forOllama(name) {
+  const [, host, repository] = REPOSITORY.exec(name.includes(':') ? name : `${name}:`) ?? [];
+  if (host) return notAFile(name, `https://huggingface.co/${repository}/tree/main`);
+  return wrong('This is the name of a model for Ollama', {
+    found: name.slice(0, 200) || 'a command without a name',
+    expected: 'https://…/model.gguf',
+    remedy: `Let Ollama fetch it (“ollama pull ${name.slice(0, 100) || 'NAME'}”) and open `
+      + 'Ollama’s folder on this page, or paste the address of a .gguf file.',
+  });
+}
+
+function notAFile(found, files) {
+  return wrong('This is the address of a page, not of a file', {
+    found: found.slice(0, 200),
+    expected: 'https://…/model.gguf',
+    remedy: files
+      ? `Open ${files.slice(0, 300)} and copy the address of the .gguf file’s download link.`
+      : 'Open the page that lists the files, and copy the address of the .gguf file’s '
+        + 'download link.',
+  });
 }
 
 /** Throw why a browser cannot download it, where the address itself says so. */
@@ -58,6 +131,7 @@ function refuse(url, page) {
       remedy: `Browsers refuse such addresses. ${CHOOSE_FILE}`,
     });
   }
+  if (isPage(url)) throw notAFile(url.origin + url.pathname, filesOf(url));
   if (page.protocol === 'https:' && url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
     throw wrong('A page on https cannot read from http', {
       found: url.origin,
@@ -69,7 +143,7 @@ function refuse(url, page) {
     throw wrong('This is the address of a folder', {
       found: url.origin + url.pathname,
       expected: 'the address of a .gguf file',
-      remedy: 'Copy the address of the download link.',
+      remedy: COPY_LINK,
     });
   }
 }

@@ -14,6 +14,7 @@ from tools import environment
 
 SCRIPT = Path(__file__).with_name("address_cases.mjs")
 A, B = "a" * 64, "B" * 64
+HF = "https://huggingface.co"
 
 # What is typed, the digests beside it, where the page is; then what comes of it: the
 # files as (address, digest), or what an error says.
@@ -68,6 +69,101 @@ ADDRESSES: dict[str, tuple[tuple[str, str, str], Any]] = {
         ("http://127.0.0.1:8000/m", "", "https:"),
         [("http://127.0.0.1:8000/m", None)],
     ),
+    "with spaces in it": (
+        ("https://x.org/my model.gguf", "", "https:"),
+        [("https://x.org/my%20model.gguf", None)],
+    ),
+    "with a port, without a scheme": (
+        ("x.org:8443/m", "", "https:"),
+        [("https://x.org:8443/m", None)],
+    ),
+    "this machine, without a scheme": (
+        ("localhost:8000/m", "", "https:"),
+        [("http://localhost:8000/m", None)],
+    ),
+    **{
+        f"in {around[0]}": (
+            (around.replace("@", "https://x.org/m.gguf"), "", "https:"),
+            [("https://x.org/m.gguf", None)],
+        )
+        for around in (
+            "<@>",
+            '"@"',
+            "'@'",
+            "“@”",
+            " (@). ",
+            "[a](@)",
+            "wget @",
+            "curl -LO '@'",
+            "@,",
+        )
+    },
+    **{
+        page: ((page, "", "https:"), [(file, None)])
+        for page, file in (
+            (f"{HF}/u/r/blob/main/m.gguf", f"{HF}/u/r/resolve/main/m.gguf"),
+            (f"{HF}/u/r/raw/main/a/m.gguf", f"{HF}/u/r/resolve/main/a/m.gguf"),
+            (f"{HF}/u/r/resolve/b/m?a=1", f"{HF}/u/r/resolve/b/m?a=1"),
+            ("hf.co/u/r/blob/main/m.gguf", f"{HF}/u/r/resolve/main/m.gguf"),
+            (
+                "https://hf-mirror.com/u/r/blob/main/m.gguf",
+                "https://hf-mirror.com/u/r/resolve/main/m.gguf",
+            ),
+            ("https://x.org/u/r/blob/v/m.gguf", "https://x.org/u/r/resolve/v/m.gguf"),
+            (
+                "https://github.com/u/r/blob/main/m.gguf",
+                "https://github.com/u/r/raw/main/m.gguf",
+            ),
+            (
+                "https://github.com/u/r/releases/download/v1/m.gguf",
+                "https://github.com/u/r/releases/download/v1/m.gguf",
+            ),
+            (
+                "https://www.modelscope.cn/models/u/r/file/view/master/m.gguf",
+                "https://www.modelscope.cn/models/u/r/resolve/master/m.gguf",
+            ),
+        )
+    },
+    **{
+        page: ((page, "", "https:"), "of a page")
+        for page in (
+            f"{HF}/u/r",
+            f"{HF}/u/r/",
+            f"{HF}/u/r/tree/main",
+            f"{HF}/u/r?show_file_info=m.gguf",
+            f"{HF}/u",
+            f"{HF}/models",
+            "hf.co/u/r",
+            "hf.co/u/r-GGUF:Q4_K_M",
+            "ollama run hf.co/u/r:Q4_K_M",
+            "https://github.com/u/r",
+            "https://modelscope.cn/models/u/r",
+            "https://ollama.com/library/gemma4",
+        )
+    },
+    **{
+        name: ((name, "", "https:"), "name of a model for Ollama")
+        for name in (
+            "ollama run gemma4:31b",
+            "$ ollama pull gemma4",
+            "gemma4:31b",
+            "me/gemma4:mine",
+            "ollama run",
+        )
+    },
+    **{
+        path: ((path, "", "https:"), "no address")
+        for path in (
+            "/home/me/m.gguf",
+            "~/m.gguf",
+            "C:\\models\\m.gguf",
+            "file:///home/me/m.gguf",
+            "magnet:?xt=urn:btih:0",
+            "hf://u/r/m.gguf",
+            "gemma4",
+            "https://x.org/a https://x.org/b",
+        )
+    },
     "nothing": (("", "", "https:"), "no address"),
     "words": (("gemma 4", "", "https:"), "no address"),
     "another scheme": (("ftp://x.org/m", "", "https:"), "no address"),
