@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 from pyodide_app.chat import gemma4_template
+from pyodide_app.errors import shorten
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.ollama_options import sampling_value
 
+_LONGEST_NAME = 160  # characters
 _SAMPLING = {
     "temp": "temperature",
     "top_k": "top_k",
@@ -18,8 +20,9 @@ _SAMPLING = {
 
 
 def model_name(metadata: Metadata) -> str:
-    """Return the model's name, empty if it has none."""
-    return metadata.advised("general.name", metadata.get_str, "")
+    """Return the model's name as it can be shown, empty if it has none."""
+    name = metadata.advised("general.name", metadata.get_str, "")
+    return shorten(name, _LONGEST_NAME)
 
 
 def sampling_defaults(metadata: Metadata) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pyodide_app.errors import (
     DeviceLostError,
     EngineError,
     InternalError,
+    with_separators,
 )
 from pyodide_app.gpu.failures import LOAD_AGAIN, LOST_AGAIN
 from pyodide_app.runner import Finished
@@ -99,10 +100,10 @@ def post_error(number: int, error: Exception, kept: bool = False) -> None:
         number,
         "error",
         type=type(error).__name__,
-        what=error.what,
-        found=error.found,
-        expected=error.expected,
-        remedy=error.remedy,
+        what=with_separators(error.what),
+        found=with_separators(error.found),
+        expected=with_separators(error.expected),
+        remedy=with_separators(error.remedy),
         kept=kept,
         fatal=of_gpu and not kept,
         n_ctx=error.n_ctx if isinstance(error, DeviceError) else 0,

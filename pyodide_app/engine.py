@@ -75,7 +75,7 @@ class Engine(Runner):
             "adapter": self.device.info.name,
             "backend": self.device.info.backend,
             "kernels": str(loaded.choice),
-            "notes": list(self.notes),
+            "notes": [errors.shorten(note, 400) for note in self.notes],
         }
 
     def encode_chat(

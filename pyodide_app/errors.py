@@ -20,25 +20,62 @@ EngineError
 
 from __future__ import annotations
 
+import re
+
+_LONGEST = 2000  # characters of a part: what a file holds may be of any length
+# A number of four digits or more that counts something.
+_UNITS = (
+    "bytes|tokens?|token ids|rows|elements|tensors|layers|heads|experts|numbers|steps"
+)
+_COUNT = re.compile(
+    rf"(?<![\w.,:/-])\d{{4,}}(?= (?:{_UNITS})\b)"
+    r"|(?<=\bat most )\d{4,}\b(?![.\w-])|(?<=\bat least )\d{4,}\b(?![.\w-])"
+)
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return any text of a file as it can be shown: short, and in one line."""
+    line = " ".join(text[: 4 * longest].split())
+    seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    is_whole = len(seen) <= longest and len(text) <= 4 * longest
+    return seen if is_whole else f"{seen[: longest - 1]}…"
+
+
+def with_separators(text: str) -> str:
+    """Return a text of an error with its counts as people read them: 8,192 tokens."""
+    return _COUNT.sub(lambda count: f"{int(count[0]):,}", text)
+
+
+def _part(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _sentence(text: str) -> str:
+    """Return a text that may lack it with a capital letter and a full stop."""
+    if not text:
+        return ""
+    return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?…' else '.'}"
+
 
 class EngineError(Exception):
     """An error that a person can act on.
 
     The text reads `what: found …; expected …. remedy`, and each part is kept as an
-    attribute for interfaces that lay them out themselves.
+    attribute for interfaces that lay them out themselves. `what` can stand within a
+    sentence, the remedy is one.
     """
 
     def __init__(
         self, what: str, *, found: str = "", expected: str = "", remedy: str = ""
     ) -> None:
-        self.what = what
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        details = [f"found {found}"] if found else []
-        details += [f"expected {expected}"] if expected else []
-        text = f"{what}: {'; '.join(details)}" if details else what
-        super().__init__(f"{text}. {remedy.rstrip('.')}." if remedy else text)
+        self.what = _part(what).rstrip(".")
+        self.found = _part(found)
+        self.expected = _part(expected)
+        self.remedy = _sentence(_part(remedy).rstrip())
+        details = [f"found {self.found}"] if found else []
+        details += [f"expected {self.expected}"] if expected else []
+        text = f"{self.what}: {'; '.join(details)}" if details else self.what
+        super().__init__(f"{text}. {self.remedy}" if remedy else text)
 
 
 class FileFormatError(EngineError):

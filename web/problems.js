@@ -64,7 +64,7 @@ export function errorCard(error, actions) {
   const card = element('div', 'card problem');
   card.setAttribute('role', 'alert');
   card.dataset.type = error.type;
-  card.append(element('h2', 'card-title', error.what), details(error));
+  card.append(element('h2', 'card-title', title(error.what)), details(error));
   if (error.remedy) card.append(element('p', 'remedy', error.remedy));
   const row = element('div', 'card-actions');
   const names = [...ACTIONS[error.type] ?? ['reload'], 'restore', 'dismiss']
@@ -81,6 +81,10 @@ export function errorCard(error, actions) {
   card.append(row, element('p', 'card-type', error.type));
   return card;
 }
+
+/** What an error says within a sentence, as a title; a name that it begins with stays. */
+const title = (what) => what.replace(/^[a-z]+(?=[ ,’]|$)/, (word) =>
+  word[0].toUpperCase() + word.slice(1));
 
 const canShorten = ({ type, n_ctx }) => !TOO_LARGE.has(type) || n_ctx > 0;
 
