@@ -7,7 +7,7 @@
  * @property {string|null} expected its SHA-256 in hexadecimal, where it is known
  */
 
-import { fileOf, filesOf, isPage } from './hosts.js';
+import { fileOf, filesOf, isPage, repositoryFiles } from './hosts.js';
 
 const SHARD = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/i;
 const MAX_SHARDS = 999;
@@ -17,7 +17,6 @@ const CHOOSE_FILE = 'Download it by other means, then choose the file from your 
 /** `ollama run NAME`, and a name with a tag: neither has a file's address. */
 const OLLAMA = /^(?:[$>%#] *)?ollama(?:\.exe)? +(?:run|pull|show)\b *(?:--?\S+ +)*(\S*)/i;
 const TAGGED = /^(?:[\w.-]+\/)*[\w.-]*[a-z][\w.-]*:(?!\/)[a-z\d][\w.-]*$/i;
-const REPOSITORY = /^(?:https?:\/\/)?(hf\.co|huggingface\.co)\/([^/:]+\/[^/:]+):/i;
 const SCHEME = /^[a-z][a-z\d+.-]*:/i;
 const HOST_AND_PORT = /^(?:[\w.-]+|\[[\da-f:]+\]):\d+(?:[/?#]|$)/i;
 const HOST = /\.|^localhost$|^\[/;
@@ -59,7 +58,7 @@ function parse(text, page) {
   const bare = unwrap(text);
   const hasPort = HOST_AND_PORT.test(bare);
   const command = OLLAMA.exec(bare)?.[1];
-  const isTagged = (TAGGED.test(bare) && !hasPort) || REPOSITORY.test(bare);
+  const isTagged = TAGGED.test(bare) && !hasPort;
   if (command !== undefined || isTagged) throw forOllama(command ?? bare);
   if (LOCAL_PATH.test(bare)) throw notAnAddress(bare, ON_DISK);
   const hasScheme = SCHEME.test(bare) && !hasPort;
@@ -102,8 +101,8 @@ function notAnAddress(text, remedy) {
 
 /** A name as Ollama takes it, of its own library or of Hugging Face. */
 function forOllama(name) {
-  const [, host, repository] = REPOSITORY.exec(name.includes(':') ? name : `${name}:`) ?? [];
-  if (host) return notAFile(name, `https://huggingface.co/${repository}/tree/main`);
+  const files = repositoryFiles(name);
+  if (files) return notAFile(name, files);
   return wrong('This is the name of a model for Ollama', {
     found: name.slice(0, 200) || 'a command without a name',
     expected: 'https://…/model.gguf',

@@ -66,3 +66,10 @@ export function filesOf(url) {
   return isPlain && (listed.startsWith('/models/') || !RESERVED.has(path[0]))
     ? `${url.origin}${listed}` : '';
 }
+
+/** Return where the files are listed of a repository named as Ollama does; else nothing. */
+export function repositoryFiles(name) {
+  const bare = name.replace(/^https?:\/\//i, '');
+  const [, repository] = /^(?:hf|huggingface)\.co\/([^/:]+\/[^/:]+)(?::[^/]*)?$/i.exec(bare) ?? [];
+  return repository ? `https://huggingface.co/${repository}/tree/main` : '';
+}

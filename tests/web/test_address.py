@@ -154,10 +154,10 @@ ADDRESSES: dict[str, tuple[tuple[str, str, str], Any]] = {
     **{
         path: ((path, "", "https:"), "no address")
         for path in (
-            "/home/me/m.gguf",
+            "/data/me/m.gguf",
             "~/m.gguf",
             "C:\\models\\m.gguf",
-            "file:///home/me/m.gguf",
+            "file:///data/me/m.gguf",
             "magnet:?xt=urn:btih:0",
             "hf://u/r/m.gguf",
             "gemma4",
