@@ -254,8 +254,10 @@ async function start() {
   refresh();
   engine.start();
   const [missing, found] = await Promise.all([missingWebGPU(), findDemo()]);
+  if (!missing && found) offerDemo(found);
+  // Shown once it is known what there is, so that nothing moves under a person's hand.
+  document.body.classList.remove('arriving');
   if (missing) return refuse(missing);
-  if (found) offerDemo(found);
   ollama.start();
   downloads.start();
 }

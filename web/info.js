@@ -52,7 +52,7 @@ export function showInfo(list, info, source) {
 }
 
 /**
- * Add how fast the last reply was and how fast it could have been. An adapter that was
+ * Tell first how fast the last reply was and how fast it could have been. An adapter that was
  * never measured is measured now, if the engine has nothing else to do.
  *
  * @param {HTMLElement} list
@@ -64,9 +64,9 @@ export async function showSpeed(list, info, engine, isIdle) {
   const speed = speedOf(info) ?? {};
   const line = fact('Speed', compare(speed));
   const value = line.lastElementChild;
-  if (value.textContent) list.append(line);
+  if (value.textContent) list.prepend(line);
   if (speed.predicted || !isIdle) return;
-  list.append(line);
+  list.prepend(line);
   value.append(element('span', 'detail', ' measuring this device …'));
   const options = { measured: devices(), n_keys: speed.n_keys };
   const { preflight } = await engine.preflight({}, options, { isQuiet: true }).result

@@ -95,6 +95,8 @@ export function createPreflight({ engine, settings, options, on }) {
     const shorter = (option) => Number(option.value) <= preflight.n_ctx_train;
     const all = [...find('n_ctx').options].filter(shorter);
     context.replaceChildren(...all.map((option) => option.cloneNode(true)));
+    const isAutomatic = settings.values.n_ctx === null;
+    if (isAutomatic) context.options[0].text = `Automatic: ${count(preflight.fit.n_ctx)}`;
     context.value = settings.values.n_ctx ?? '';
     context.disabled = source.profile.fixedContext;
     find('fit-load').focus();

@@ -11,6 +11,7 @@
  * @property {boolean} fixedContext whether the context is the model's own affair
  */
 
+import { element } from './dom.js';
 import { count } from './format.js';
 
 /** @type {Profile} */
@@ -89,6 +90,16 @@ export function createSettings(panel, onChange) {
   function show() {
     Object.assign(values, DEFAULTS, profile.defaults, chosen);
     for (const name of FIELDS) showField(panel, name, values[name]);
+    for (const note of panel.querySelectorAll('.said')) note.textContent = '';
+  }
+
+  /** Once a field is left, what cannot be used becomes what is nearest to it. */
+  function settle(name, input) {
+    if (parse(name, input) !== undefined) return say(input, '');
+    const { value, text } = nearest(input, { ...DEFAULTS, ...profile.defaults }[name]);
+    set(name, value);
+    showField(panel, name, value);
+    return say(input, text);
   }
 
   for (const name of FIELDS) {
@@ -96,11 +107,11 @@ export function createSettings(panel, onChange) {
     input.addEventListener('input', () => {
       const value = parse(name, input);
       if (value === undefined) return;
+      say(input, '');
       set(name, value);
       showOutput(panel, name, value);
     });
-    // What cannot be used is put back once the field is left.
-    input.addEventListener('change', () => showField(panel, name, values[name]));
+    input.addEventListener('change', () => settle(name, input));
   }
   panel.querySelector('#reset-settings').addEventListener('click', () => {
     chosen = 'think' in chosen ? { think: chosen.think } : {};
@@ -125,6 +136,29 @@ function parse(name, input) {
   const value = Number(input.value);
   if (!Number.isFinite(value) || !input.validity.valid) return undefined;
   return INTEGERS.has(name) && !Number.isInteger(value) ? undefined : value;
+}
+
+/** Find the nearest value that a field may have, and what to say of it. */
+function nearest(input, usual) {
+  const { min, max, value: typed, validity } = input;
+  const isEmpty = typed === '' && !validity.badInput;
+  if (typed === '') {
+    const shown = usual === null ? 'empty' : count(usual);
+    const text = isEmpty ? `Empty stands for ${shown}.` : `That is no number: it is ${shown} now.`;
+    return { value: usual, text };
+  }
+  const value = Math.min(Math.max(Math.round(Number(typed)), Number(min)), Number(max));
+  return { value, text: `From ${count(min)} to ${count(max)}, whole numbers: it is ${count(value)} now.` };
+}
+
+/** Say next to a field what became of what was typed; nothing when it stands as typed. */
+function say(input, text) {
+  const id = `${input.id}-said`;
+  const note = input.parentElement.querySelector(`#${id}`) ?? element('p', 'help said');
+  note.id = id;
+  note.setAttribute('role', 'status');
+  input.after(note);
+  note.textContent = text;
 }
 
 function showField(panel, name, value) {

@@ -325,11 +325,32 @@ def test_stop_texts_may_hold_lines_and_quotes(ready):
     assert ready.evaluate(kept) == {"stops": meant}
 
 
-def test_refuses_a_setting_that_cannot_be(ready):
+def test_setting_out_of_range_becomes_the_nearest_and_says_so(ready):
     ready.get_by_role("button", name="Settings").click()
-    ready.get_by_label("Top-k").fill("-3")
-    ready.get_by_label("Top-k").blur()
-    expect(ready.get_by_label("Top-k")).to_have_value("64")
+    cases = [
+        ("Top-k", "-5", "0", "From 0 to 1,024, whole numbers: it is 0 now."),
+        ("Top-k", "2.6", "3", "From 0 to 1,024, whole numbers: it is 3 now."),
+        ("Top-k", "12", "12", ""),
+        ("Top-k", "", "64", "Empty stands for 64."),
+        (
+            "Longest reply",
+            "999999999",
+            "131072",
+            "From 1 to 131,072, whole numbers: it is 131,072 now.",
+        ),
+        ("Seed", "-1", "0", "From 0 to 4,294,967,295, whole numbers: it is 0 now."),
+        ("Seed", "", "", ""),
+    ]
+    for label, typed, shown, said in cases:
+        field = ready.get_by_label(label)
+        field.fill(typed)
+        field.blur()
+        expect(field).to_have_value(shown)
+        expect(field.locator("xpath=../*[@role='status']")).to_have_text(said)
+    ready.get_by_role("button", name="Done").click()
+    request = sent(ready)
+    assert request["sampling"]["top_k"] == 64
+    assert request["max_tokens"] == 131_072
 
 
 def test_another_context_length_reloads_the_model(ready):
