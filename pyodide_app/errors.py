@@ -32,6 +32,8 @@ _COUNT = re.compile(
     r"|(?<=\bat most )\d{4,}\b(?![.\w-])|(?<=\bat least )\d{4,}\b(?![.\w-])"
 )
 
+_COMMAND = re.compile(r"\brun: [a-z]+ \S+( \S+)*$")
+
 
 def shorten(text: str, longest: int) -> str:
     """Return any text of a file as it can be shown: short, and in one line."""
@@ -51,10 +53,9 @@ def _part(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return a text that may lack it with a capital letter and a full stop."""
-    if not text:
-        return ""
-    return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?…' else '.'}"
+    """Return a remedy with its full stop; a command at its end is to be copied."""
+    is_whole = not text or text[-1] in ".!?…" or _COMMAND.search(text)
+    return text if is_whole else f"{text}."
 
 
 class EngineError(Exception):

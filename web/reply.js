@@ -1,18 +1,39 @@
 /** The turns of the conversation on the page. */
 
-import { element } from './dom.js';
+import { button, element } from './dom.js';
 import { ENDS, liveFigures, replyFigures, startClock } from './figures.js';
 import { count, duration } from './format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
 import { markdownOf, textOf } from './turns.js';
 
 const EMPTY = 'The model ended its reply at once.';
+/** A message is folded from so many characters or lines on. */
+const LONG = 2000;
+const LONG_LINES = 24;
 
 /** Make a person's message. */
 export function userMessage(text) {
   const article = element('article', 'message user');
-  article.append(element('h2', 'visually-hidden', 'You'), element('div', 'bubble', text));
+  article.append(element('h2', 'visually-hidden', 'You'), bubble(text));
   return { element: article };
+}
+
+/** What a person said; of a long text the beginning, and all of it when asked for. */
+function bubble(text) {
+  const node = element('div', 'bubble');
+  const said = element('div', 'said', text);
+  node.append(said);
+  if (text.length <= LONG && text.split('\n', LONG_LINES + 1).length <= LONG_LINES) return node;
+  said.classList.add('folded');
+  const words = count(text.split(/\s+/).length);
+  const toggle = button(`Show all ${words} words`, 'link', () => {
+    const isFolded = said.classList.toggle('folded');
+    toggle.setAttribute('aria-expanded', String(!isFolded));
+    toggle.textContent = isFolded ? `Show all ${words} words` : 'Show less';
+  });
+  toggle.setAttribute('aria-expanded', 'false');
+  node.append(toggle);
+  return node;
 }
 
 /** Make the line that says which model goes on from here. */

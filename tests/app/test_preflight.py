@@ -304,7 +304,7 @@ def test_refuses_scratch_that_no_binding_holds() -> None:
     assert "1048576 bytes" in raised.value.found
     assert (raised.value.n_ctx, raised.value.remedy) == (
         0,
-        "Use a GPU with a larger limit",
+        "Use a GPU with a larger limit.",
     )
 
 

@@ -58,6 +58,14 @@
       .map((node) => node.outerHTML.slice(0, 120));
   },
 
+  /** Names that more than one region has. */
+  sameRegions() {
+    const regions = [...document.querySelectorAll('[role=region], section[aria-label]')];
+    const names = regions.filter((node) => node.checkVisibility())
+      .map((node) => node.getAttribute('aria-label'));
+    return names.filter((name, i) => names.indexOf(name) < i);
+  },
+
   /** Ids that labels and descriptions refer to, and nothing has. */
   dangling() {
     const names = ['aria-labelledby', 'aria-describedby', 'for'];

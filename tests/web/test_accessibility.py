@@ -32,6 +32,7 @@ def expect_accessible(page: Page) -> None:
         assert check(page, "lowContrast") == []
     assert check(page, "nameless") == []
     assert check(page, "dangling") == []
+    assert check(page, "sameRegions") == []
     for size in ({"width": 1280, "height": 800}, {"width": 320, "height": 640}):
         page.set_viewport_size(size)
         assert check(page, "tooWide") == []
@@ -57,6 +58,7 @@ def talked(page: Page) -> None:
     page.get_by_role("button", name="Think").click()
     say(page, "markdown")
     page.locator(".thinking summary").click()
+    say(page, "markdown")
     say(page, "cut")
     page.get_by_role("button", name="Details").last.click()
 
@@ -157,10 +159,22 @@ def test_checks_find_what_they_are_for(ui):
           const button = document.createElement('button');
           button.style.width = '9px';
           button.setAttribute('aria-describedby', 'nowhere');
-          document.querySelector('.bar').append(pale, button);
+          const region = document.createElement('div');
+          region.setAttribute('role', 'region');
+          region.setAttribute('aria-label', 'Same');
+          const same = region.cloneNode();
+          document.querySelector('.bar').append(pale, button, region, same);
+          region.textContent = same.textContent = 'x';
         }"""
     )
-    for name in ("lowContrast", "nameless", "dangling", "tooWide", "tooSmall"):
+    for name in (
+        "lowContrast",
+        "nameless",
+        "dangling",
+        "sameRegions",
+        "tooWide",
+        "tooSmall",
+    ):
         assert len(check(ui, name)) == 1, name
 
 

@@ -502,6 +502,53 @@ def test_reply_that_grows_looks_as_if_it_came_at_once(ui):
     assert ui.evaluate(GROW, [*NASTY, *made_up(40)]) == []
 
 
+def test_long_message_is_folded(ready):
+    say(ready, "word " * 4000)
+    bubble = ready.locator(".bubble")
+    assert bubble.bounding_box()["height"] < 400
+    bubble.get_by_role("button", name="Show all 4,000 words").click()
+    assert bubble.bounding_box()["height"] > 1000
+    bubble.get_by_role("button", name="Show less").click()
+    assert bubble.bounding_box()["height"] < 400
+
+
+# 1280x1024 at 400 %, a phone with its keyboard, and one on its side.
+@pytest.mark.parametrize("size", [(320, 256), (390, 430), (844, 390)])
+def test_half_of_a_small_window_is_for_reading(ready, size):
+    ready.set_viewport_size({"width": size[0], "height": size[1]})
+    say(ready, "markdown")
+    heights = ready.evaluate("[find.clientHeight, innerHeight]".replace("find", MAIN))
+    assert heights[0] >= heights[1] / 2
+    page = "document.scrollingElement.scrollWidth"
+    assert ready.evaluate(page) == size[0]
+
+
+MAIN = "document.getElementById('scroller')"
+SHIFTS = """() => {
+  window.shifts = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.shifts += entry.value;
+  }).observe({ type: 'layout-shift', buffered: true });
+}"""
+
+
+@pytest.mark.parametrize("size", [(1280, 860), (390, 844)])
+def test_nothing_moves_while_the_page_arrives(page, site, size):
+    use_fake_worker(page)
+    use_model(page, "demo.gguf")
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(site)
+    expect_state(page, "ready")
+    expect(page.locator("#demo-status")).to_have_text("ready")
+    page.evaluate(SHIFTS)
+    # Two frames later the last shift is counted.
+    page.evaluate(
+        "() => new Promise((r) => requestAnimationFrame(() => "
+        "requestAnimationFrame(() => setTimeout(r))))"
+    )
+    assert page.evaluate("window.shifts") < 0.02  # above 0.1 is not good any more
+
+
 def test_growing_table_keeps_its_rows_and_tells_its_name(ui):
     names = ui.evaluate(
         """async () => {
