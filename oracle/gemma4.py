@@ -16,19 +16,16 @@ Words of this project, of GGUF metadata, and of Hugging Face's configuration:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from oracle import ops
+from oracle.decoder import Cache, Decoder, Double, Ints, Trace, double, keys_of
 from oracle.gguf_file import GGUFFile
-
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.integer[Any]]
 
 # Names that other converters wrote, by the name used here (without its layer).
 ALIASES = {
@@ -42,8 +39,6 @@ ALIASES = {
     "ffn_down_exps.scale": "ffn_gate_inp.per_expert_scale",
 }
 NO_ROTATION = 1e20  # frequency factors above this stop a pair from turning
-CACHED_ELEMENTS = 1 << 25  # models up to this size stay dequantised, as float64
-LOGIT_ROWS = 1 << 14  # of the output matrix, dequantised at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +62,7 @@ class Config:
     @classmethod
     def from_file(cls, file: GGUFFile) -> Config:
         """Read the metadata, with the defaults of files that leave a key out."""
-        arch = file.metadata["general.architecture"]
-        prefix = f"{arch}."
-        keys = {
-            key.removeprefix(prefix): value
-            for key, value in file.metadata.items()
-            if key.startswith(prefix)
-        }
+        keys = keys_of(file)
         n_layers = int(keys["block_count"])
         head_dims = (
             int(keys.get("attention.key_length", 512)),
@@ -142,135 +131,29 @@ def _n_global_pairs(file: GGUFFile, keys: Mapping[str, Any], head_dim: int) -> i
     return count
 
 
-@dataclass(slots=True)
-class Trace:
-    """What a pass computed, in float64.
+class Gemma4(Decoder[Config]):
+    """A Gemma 4 text model."""
 
-    `logits` [n_tokens, n_vocab], after the soft cap; `hidden` [n_layers + 1, n_tokens,
-    dim], the scaled embedding and the residual after every layer; and `nodes`, by name
-    and layer as "attn_norm-0" in llama.cpp's words: inp_scaled, inp_per_layer
-    [n_tokens, n_layers, per_layer_dim]; in each layer attn_norm, Qcur_pos, Kcur_pos,
-    Vcur_normed [n_tokens, heads, head_dim], kqv_out (heads side by side),
-    attn_post_norm, attn_out (residual after attention); ffn_norm, ffn_out, or with
-    experts ffn_norm_1, ffn_mlp (dense branch, normed), ffn_moe_logits, ffn_moe_topk
-    (indices), ffn_moe_weights (final), ffn_norm_2, ffn_moe (experts' sum, normed),
-    ffn_moe_combined; ffn_post_norm; pe_in, per_layer_embd_out; l_out; and at the end
-    result_norm.
-    """
+    CONFIG = Config
+    ALIASES = ALIASES
 
-    nodes: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    hidden: list[Double] = field(default_factory=list)
-    logits: Double = field(default_factory=lambda: np.zeros((0, 0)))
-
-    def keep(self, name: str, layer: int, value: ops.Array) -> Double:
-        """Record a node of a layer and return it."""
-        self.nodes[f"{name}-{layer}"] = value
-        return _double(value)
-
-    def _stack(self, name: str) -> npt.NDArray[Any]:
-        layers = range(len(self.hidden) - 1)
-        return np.stack([self.nodes[f"{name}-{layer}"] for layer in layers])
-
-    @property
-    def router_idx(self) -> Ints:
-        """Return the chosen experts, [n_layers, n_tokens, k]."""
-        return self._stack("ffn_moe_topk")
-
-    @property
-    def router_weights(self) -> Double:
-        """Return their final weights, [n_layers, n_tokens, k]."""
-        return self._stack("ffn_moe_weights")
-
-
-Cache = dict[int, tuple[Double, Double]]  # layer: K and V of all positions so far
-
-
-class Gemma4:
-    """A model in a file, evaluated token by token or many at once."""
-
-    def __init__(self, file: GGUFFile) -> None:
-        self.file = file
-        self.config = Config.from_file(file)
-        n_elements = sum(t.n_rows * t.shape[-1] for t in file.tensors.values())
-        self._keep = n_elements <= CACHED_ELEMENTS
-        self._kept: dict[str, Double] = {}
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Gemma4:
-        """Open a GGUF file."""
-        return cls(GGUFFile(path))
-
-    def forward(self, ids: Sequence[int]) -> Trace:
-        """Evaluate a prompt from its first position."""
-        return self._run(ids, 0, {})
-
-    def greedy(self, ids: Sequence[int], n: int) -> list[int]:
-        """Continue a prompt by the n tokens of the largest logits."""
-        cache: Cache = {}
-        logits = self._run(ids, 0, cache).logits
-        chosen: list[int] = []
-        while True:
-            chosen.append(int(np.argmax(logits[-1])))
-            if len(chosen) == n:
-                return chosen
-            position = len(ids) + len(chosen) - 1
-            logits = self._run(chosen[-1:], position, cache).logits
-
-    # Weights
-
-    def _name(self, name: str, layer: int) -> str:
-        ours = f"blk.{layer}.{name}"
-        if ours in self.file or name not in ALIASES:
-            return ours
-        return f"blk.{layer}.{ALIASES[name]}"
-
-    def _weight(self, name: str, layer: int | None = None) -> Double:
-        """Dequantise a tensor, once if the model is small."""
-        full = name if layer is None else self._name(name, layer)
-        if full not in self._kept:
-            value = self.file.tensor(full).astype(np.float64)
-            if not self._keep:
-                return value
-            self._kept[full] = value
-        return self._kept[full]
-
-    def _has(self, name: str, layer: int) -> bool:
-        return self._name(name, layer) in self.file
-
-    def _norm(self, x: Double, name: str, layer: int) -> Double:
-        """Apply a norm of a layer."""
-        weight = self._weight(f"{name}.weight", layer)
-        return _double(ops.rms_norm(x, weight, self.config.norm_eps))
-
-    def _linear(self, x: Double, name: str, layer: int) -> Double:
-        """Apply a matrix of a layer."""
-        return _double(ops.matmul(x, self._weight(f"{name}.weight", layer)))
-
-    def _lookup(self, name: str, ids: Sequence[int], scale: float) -> Double:
-        """Gather rows of a table without dequantising the rest."""
-        rows = np.concatenate([self.file.rows(name, i, i + 1) for i in ids])
-        return _double(ops.embed(np.arange(len(ids)), rows.astype(np.float64), scale))
-
-    # The pass
-
-    def _run(self, ids: Sequence[int], start: int, cache: Cache) -> Trace:
-        """Evaluate tokens at positions from start on, after those in the cache."""
-        config, trace = self.config, Trace()
-        positions = np.arange(start, start + len(ids))
-        x = self._lookup("token_embd.weight", ids, config.dim**0.5)
-        trace.nodes["inp_scaled"] = x
-        trace.hidden.append(x)
-        if config.per_layer_dim:
+    def _embed(self, ids: Sequence[int], trace: Trace) -> Double:
+        """Scale the embeddings, and prepare all layers' own inputs."""
+        x = self._lookup("token_embd.weight", ids, self.config.dim**0.5)
+        if self.config.per_layer_dim:
             trace.nodes["inp_per_layer"] = self._per_layer_inputs(ids, x)
-        for layer in range(config.n_layers):
-            x = self._attention(x, layer, positions, cache, trace)
-            x = self._feed_forward(x, layer, trace)
-            x = self._per_layer_embedding(x, layer, trace)
-            if self._has("layer_output_scale.weight", layer):
-                x = x * self._weight("layer_output_scale.weight", layer).reshape(())
-            trace.hidden.append(trace.keep("l_out", layer, x))
-        trace.logits = self._logits(x, trace)
-        return trace
+        return x
+
+    def _layer(
+        self, x: Double, layer: int, positions: Ints, cache: Cache, trace: Trace
+    ) -> Double:
+        """Attend, feed forward, add the layer's own input, scale."""
+        x = self._attention(x, layer, positions, cache, trace)
+        x = self._feed_forward(x, layer, trace)
+        x = self._per_layer_embedding(x, layer, trace)
+        if self._has("layer_output_scale.weight", layer):
+            x = x * self._weight("layer_output_scale.weight", layer).reshape(())
+        return x
 
     def _per_layer_inputs(self, ids: Sequence[int], x: Double) -> Double:
         """Compute all layers' inputs; result [n_tokens, n_layers, per_layer_dim]."""
@@ -280,7 +163,7 @@ class Gemma4:
         weight = self._weight("per_layer_proj_norm.weight")
         scale_pp, scale_pe = config.dim**-0.5, config.per_layer_dim**0.5
         combined = ops.ple_combine(pp, pe, weight, scale_pp, scale_pe, config.norm_eps)
-        return _double(combined).reshape(len(ids), config.n_layers, -1)
+        return double(combined).reshape(len(ids), config.n_layers, -1)
 
     def _attention(
         self, x: Double, layer: int, positions: Ints, cache: Cache, trace: Trace
@@ -290,7 +173,7 @@ class Gemma4:
         a = trace.keep("attn_norm", layer, self._norm(x, "attn_norm", layer))
         q = self._heads(self._linear(a, "attn_q", layer), layer)
         q_norm = self._weight("attn_q_norm.weight", layer)
-        q = _double(ops.head_norm_rope(q, q_norm, positions, *self._rope(layer)))
+        q = double(ops.head_norm_rope(q, q_norm, positions, *self._rope(layer)))
         trace.keep("Qcur_pos", layer, q)
         if layer < config.first_shared:
             self._extend_cache(a, layer, positions, cache, trace)
@@ -323,10 +206,7 @@ class Gemma4:
         k, v = ops.kv_write(k_raw, v_raw, k_norm, positions, *self._rope(layer))
         trace.keep("Kcur_pos", layer, k)
         trace.keep("Vcur_normed", layer, v)
-        if layer in cache:
-            old_k, old_v = cache[layer]
-            k, v = np.concatenate([old_k, k]), np.concatenate([old_v, v])
-        cache[layer] = (_double(k), _double(v))
+        self._remember(k, v, layer, cache)
 
     def _feed_forward(self, x: Double, layer: int, trace: Trace) -> Double:
         """Add the feed-forward branch to the residual."""
@@ -342,7 +222,7 @@ class Gemma4:
         """Apply the dense gated MLP."""
         gate = self._linear(h, "ffn_gate", layer)
         up = self._linear(h, "ffn_up", layer)
-        return self._linear(_double(ops.geglu(gate, up)), "ffn_down", layer)
+        return self._linear(double(ops.geglu(gate, up)), "ffn_down", layer)
 
     def _experts_and_mlp(self, r: Double, layer: int, trace: Trace) -> Double:
         """Sum the dense branch and the experts, each with its own norms."""
@@ -370,7 +250,7 @@ class Gemma4:
         idx, weights = ops.router_top_k(logits, per_expert, config.n_experts_used)
         trace.nodes[f"ffn_moe_topk-{layer}"] = idx
         trace.keep("ffn_moe_weights", layer, weights)
-        return idx, _double(weights)
+        return idx, double(weights)
 
     def _experts(self, r: Double, layer: int, trace: Trace) -> Double:
         """Run each token through its experts and sum by the router's weights."""
@@ -389,7 +269,7 @@ class Gemma4:
             gate = ops.expert_matmul(h, offsets, token_idx, w_gate)
             up = ops.expert_matmul(h, offsets, token_idx, w_up)
         y = ops.expert_matmul(ops.geglu(gate, up), offsets, None, down)
-        return _double(ops.expert_combine(y, perm, weights))
+        return double(ops.expert_combine(y, perm, weights))
 
     def _per_layer_embedding(self, x: Double, layer: int, trace: Trace) -> Double:
         """Add the branch gated by this layer's own input, where a model has them."""
@@ -398,33 +278,6 @@ class Gemma4:
         trace.keep("pe_in", layer, x)
         gate = self._linear(x, "inp_gate", layer)
         gated = ops.geglu(gate, trace.nodes["inp_per_layer"][:, layer])
-        branch = self._linear(_double(gated), "proj", layer)
+        branch = self._linear(double(gated), "proj", layer)
         branch = self._norm(branch, "post_norm", layer)
         return x + trace.keep("per_layer_embd_out", layer, branch)
-
-    def _logits(self, x: Double, trace: Trace) -> Double:
-        """Norm the last residual, multiply by the output matrix, soft-cap."""
-        weight = self._weight("output_norm.weight")
-        h = ops.rms_norm(x, weight, self.config.norm_eps)
-        trace.nodes["result_norm"] = h
-        tied = "output.weight" not in self.file
-        name = "token_embd.weight" if tied else "output.weight"
-        n_vocab = self.file.tensors[name].n_rows
-        parts = [
-            ops.matmul(h, self._output_rows(name, begin, n_vocab))
-            for begin in range(0, n_vocab, LOGIT_ROWS)
-        ]
-        logits = np.concatenate(parts, axis=-1)
-        cap = self.config.logit_softcap
-        return _double(ops.softcap(logits, cap) if cap else logits)
-
-    def _output_rows(self, name: str, begin: int, n_vocab: int) -> ops.Array:
-        """Return a slice of the output matrix."""
-        end = min(begin + LOGIT_ROWS, n_vocab)
-        if self._keep:
-            return self._weight(name)[begin:end]
-        return self.file.rows(name, begin, end)
-
-
-def _double(x: npt.NDArray[Any]) -> Double:
-    return np.asarray(x, np.float64)

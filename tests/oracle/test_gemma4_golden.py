@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from oracle.gemma4 import Gemma4, Trace
+from oracle.decoder import Trace
+from oracle.gemma4 import Gemma4
 from tests.golden_data import PROMPTS, Case, cases, committed_cases, nodes
 
 # Both sides compute in float64 and the target is stored in float32: an error uniform in

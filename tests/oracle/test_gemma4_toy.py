@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oracle import gemma4
-from oracle.gemma4 import ALIASES, Gemma4, Trace
+from oracle import decoder
+from oracle.decoder import Trace
+from oracle.gemma4 import ALIASES, Gemma4
 from oracle.gguf_file import GGUFFile
 from tests.oracle.toy_models import (
     IDS,
@@ -187,8 +188,8 @@ def test_frequencies_that_turn_later_pairs_are_refused(tmp_path: Path) -> None:
 def test_a_large_model_is_read_piece_by_piece(
     folder: Path, trace_a: Trace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gemma4, "CACHED_ELEMENTS", 0)
-    monkeypatch.setattr(gemma4, "LOGIT_ROWS", 10)
+    monkeypatch.setattr(decoder, "CACHED_ELEMENTS", 0)
+    monkeypatch.setattr(decoder, "LOGIT_ROWS", 10)
     piecewise = Gemma4(UnroundedFile(folder / "a.gguf")).forward(IDS)
     np.testing.assert_allclose(piecewise.logits, trace_a.logits, rtol=0, atol=1e-12)
 
