@@ -135,6 +135,40 @@ def matvec_geglu(x: Array, gate: Array, up: Array) -> Array:
     return geglu(matmul(x, gate), factor)
 
 
+def rope_frequencies(
+    theta: float, n_dims: int, factors: Array | None = None, scale: float = 1.0
+) -> Double:
+    """Return by how much each pair turns per position: theta^(-2 i / n_dims) / factor.
+
+    `scale` multiplies all angles: 1 / factor of a linear scaling. Factors divide them
+    (the tensor rope_freqs). Shapes: factors, result [n_dims / 2].
+    """
+    pair = np.arange(n_dims // 2)
+    frequency: Double = theta ** (-2.0 * pair / n_dims) * scale
+    return frequency if factors is None else frequency / _double(factors)
+
+
+def rotate(
+    x: Array, positions: Ints, frequencies: Double, neighbours: bool = False
+) -> Double:
+    """Turn pairs of elements by position * frequency.
+
+    Pair i is (i, i + n_pairs) or, as neighbours, (2 i, 2 i + 1), within the first
+    2 * n_pairs elements; the others stay.
+    Shapes: x, result [n_tokens, n_heads, head_dim]; positions [n_tokens]; frequencies
+    [n_pairs].
+    """
+    n = len(frequencies)
+    angle = positions.astype(np.float64)[:, None, None] * frequencies
+    first = slice(0, 2 * n, 2) if neighbours else slice(0, n)
+    second = slice(1, 2 * n, 2) if neighbours else slice(n, 2 * n)
+    rotated = _double(x).copy()
+    u, v = _double(x)[..., first], _double(x)[..., second]
+    rotated[..., first] = u * np.cos(angle) - v * np.sin(angle)
+    rotated[..., second] = v * np.cos(angle) + u * np.sin(angle)
+    return rotated
+
+
 def _rotate(x: Double, positions: Ints, theta: float, n_rotated_pairs: int) -> Double:
     """Turn pairs (i, i + head_dim / 2), i < n_rotated_pairs, by their angle.
 
@@ -142,15 +176,9 @@ def _rotate(x: Double, positions: Ints, theta: float, n_rotated_pairs: int) -> D
     whole head, however few pairs rotate.
     Shapes: x, result [n_tokens, n_heads, head_dim]; positions [n_tokens].
     """
-    half = x.shape[-1] // 2
-    pair = np.arange(n_rotated_pairs)
-    frequency = theta ** (-2.0 * pair / x.shape[-1])
-    angle = positions.astype(np.float64)[:, None, None] * frequency
-    u, v = x[..., :n_rotated_pairs], x[..., half : half + n_rotated_pairs]
-    rotated = x.copy()
-    rotated[..., :n_rotated_pairs] = u * np.cos(angle) - v * np.sin(angle)
-    rotated[..., half : half + n_rotated_pairs] = v * np.cos(angle) + u * np.sin(angle)
-    return rotated
+    frequencies = rope_frequencies(theta, x.shape[-1])
+    frequencies[n_rotated_pairs:] = 0.0
+    return rotate(x, positions, frequencies)
 
 
 def head_norm_rope(
@@ -189,9 +217,14 @@ def kv_write(
 
 
 def attention(
-    q: Array, k: Array, v: Array, positions: Ints, window: int | None
+    q: Array,
+    k: Array,
+    v: Array,
+    positions: Ints,
+    window: int | None,
+    scale: float = 1.0,
 ) -> Array:
-    """Attend causally with scale 1; with a window, to exactly that many keys.
+    """Attend causally, scores times `scale`; with a window, to exactly that many keys.
 
     Key j has position j. The query at position p sees keys p - window < j <= p. Query
     head h reads key head h / (n_heads / n_kv_heads). A score that is not finite is NaN.
@@ -206,7 +239,7 @@ def attention(
     hidden = distance < 0
     if window is not None:
         hidden |= distance >= window
-    scores = queries @ keys
+    scores = queries @ keys * scale
     scores = np.where(np.isfinite(scores), scores, np.nan)
     weights = softmax(np.where(hidden, -np.inf, scores))
     return (weights @ values).transpose(1, 0, 2).astype(q.dtype)
@@ -273,6 +306,19 @@ def gelu_tanh(x: Array) -> Double:
     z = _double(x)
     result: Double = 0.5 * z * (1 + np.tanh(SQRT_2_OVER_PI * (z + 0.044715 * z**3)))
     return result
+
+
+def silu(x: Array) -> Double:
+    """Compute x / (1 + exp(-x)), in float64."""
+    z = _double(x)
+    with np.errstate(over="ignore"):  # exp(-x) may be infinite, and x / it is 0
+        result: Double = z / (1 + np.exp(-z))
+    return result
+
+
+def swiglu(gate: Array, up: Array) -> Array:
+    """Multiply silu(gate) by up; all shapes equal."""
+    return (silu(gate) * up).astype(gate.dtype)
 
 
 def geglu(gate: Array, up: Array) -> Array:

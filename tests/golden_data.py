@@ -115,6 +115,42 @@ def committed_cases() -> list[Case]:
     return [Case(*name.split("-", 1)) for name in names]
 
 
+@dataclass(frozen=True, slots=True)
+class FamilyCase:
+    """A toy model of another architecture, and the numbers it must give."""
+
+    name: str
+
+    @property
+    def gguf(self) -> Path:
+        """Return the model's file."""
+        return require(f"families/{self.name}-q8_0.gguf")
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all its numbers (golden/README.md says which)."""
+        return load_npz(require(f"families/{self.name}-q8_0.npz"))
+
+    def ids(self, prompt: str) -> list[int]:
+        """Return a prompt's token ids: p1, p24 or p100."""
+        return [int(i) for i in self.arrays[f"ids_{prompt}"]]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def families() -> list[FamilyCase]:
+    """List every toy model of another architecture that there is, sorted."""
+    paths = (p for root in golden_roots() for p in root.glob("families/*.gguf"))
+    return [FamilyCase(n) for n in sorted({p.stem[: -len("-q8_0")] for p in paths})]
+
+
+def committed_families() -> list[FamilyCase]:
+    """List those that every clone has."""
+    paths = sorted((GOLDEN_COMMITTED / "families").glob("*.gguf"))
+    return [FamilyCase(path.stem[: -len("-q8_0")]) for path in paths]
+
+
 def nodes(model: str) -> dict[str, npt.NDArray[Any]] | None:
     """Return llama.cpp's graph nodes of a model's p20, None where they are absent."""
     path = find(f"logits/{model}-f32.nodes-p20.npz")
