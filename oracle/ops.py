@@ -10,6 +10,7 @@ k (experts per token), n_rows (outputs of an expert).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,19 @@ def rms_norm(x: Array, weight: Array | None, eps: float, scale: float = 1.0) -> 
 def add_norm(
     x: Array,
     branch: Array,
-    weight: Array,
+    weight: Array | None,
     layer_scale: float | None,
     next_weight: Array | None,
     eps: float,
 ) -> tuple[Array, Array | None]:
-    """Add a normed branch to the residual and norm the sum for the next branch.
+    """Add a branch to the residual and norm the sum for the next branch.
 
-    x' = (x + rms(branch) * weight) * layer_scale and y = rms(x') * next_weight; y is
-    None without a next weight.
+    x' = (x + rms(branch) * weight) * layer_scale, or x + branch there without a weight,
+    and y = rms(x') * next_weight; y is None without a next weight.
     Shapes: x, branch, x', y [n_tokens, dim]; weight, next_weight [dim].
     """
-    total = _double(x) + _rms(branch, eps) * weight
+    added = _double(branch) if weight is None else _rms(branch, eps) * weight
+    total = _double(x) + added
     if layer_scale is not None:
         total = total * layer_scale
     if next_weight is None:
@@ -169,51 +171,85 @@ def rotate(
     return rotated
 
 
-def _rotate(x: Double, positions: Ints, theta: float, n_rotated_pairs: int) -> Double:
-    """Turn pairs (i, i + head_dim / 2), i < n_rotated_pairs, by their angle.
+@dataclass(frozen=True, slots=True)
+class HeadRules:
+    """What a family does with raw heads besides the norms of queries and keys.
 
-    The angle is position * theta^(-2 i / head_dim): the exponent always counts the
-    whole head, however few pairs rotate.
-    Shapes: x, result [n_tokens, n_heads, head_dim]; positions [n_tokens].
+    Shapes: biases [heads * head_dim].
     """
-    frequencies = rope_frequencies(theta, x.shape[-1])
-    frequencies[n_rotated_pairs:] = 0.0
-    return rotate(x, positions, frequencies)
+
+    v_norm: bool = True  # values are normed, without a weight
+    neighbours: bool = False  # pairs of rotation (see rotate)
+    scale: float = 1.0  # of queries
+    q_bias: Array | None = None
+    k_bias: Array | None = None
+    v_bias: Array | None = None
 
 
-def head_norm_rope(
-    q: Array,
-    weight: Array,
+GEMMA4 = HeadRules()
+
+
+def _biased(x: Array, bias: Array | None) -> Double:
+    return _double(x) if bias is None else _double(x) + bias.reshape(x.shape[-2:])
+
+
+def _turned(
+    x: Double,
+    weight: Array | None,
     positions: Ints,
     theta: float,
     n_rotated_pairs: int,
     eps: float,
-) -> Array:
-    """Norm each head with the weight, then rotate it by its position.
+    neighbours: bool,
+) -> Double:
+    """Norm each head, if it has a weight, and turn its first pairs by their angle.
 
-    Shapes: q, result [n_tokens, n_heads, head_dim]; weight [head_dim]; positions
-    [n_tokens].
+    The angle is position * theta^(-2 i / head_dim): the exponent always counts the
+    whole head, however few pairs rotate.
     """
-    normed = _rms(q, eps) * weight
-    return _rotate(normed, positions, theta, n_rotated_pairs).astype(q.dtype)
+    normed = x if weight is None else _rms(x, eps) * weight
+    frequencies = rope_frequencies(theta, x.shape[-1])
+    frequencies[n_rotated_pairs:] = 0.0
+    return rotate(normed, positions, frequencies, neighbours)
+
+
+def head_norm_rope(
+    q: Array,
+    weight: Array | None,
+    positions: Ints,
+    theta: float,
+    n_rotated_pairs: int,
+    eps: float,
+    rules: HeadRules = GEMMA4,
+) -> Array:
+    """Norm each head with the weight, then rotate it by its position, then scale it.
+
+    Shapes: q, result [n_tokens, n_heads, head_dim]; weight [head_dim], or None for no
+    norm; positions [n_tokens].
+    """
+    turn = (weight, positions, theta, n_rotated_pairs, eps, rules.neighbours)
+    return (_turned(_biased(q, rules.q_bias), *turn) * rules.scale).astype(q.dtype)
 
 
 def kv_write(
     k_raw: Array,
     v_raw: Array,
-    weight: Array,
+    weight: Array | None,
     positions: Ints,
     theta: float,
     n_rotated_pairs: int,
     eps: float,
+    rules: HeadRules = GEMMA4,
 ) -> tuple[Array, Array]:
     """Return what the cache stores: K normed with weight and rotated, V only normed.
 
-    Shapes: k_raw, v_raw, K, V [n_tokens, n_kv_heads, head_dim]; weight [head_dim];
-    positions [n_tokens].
+    Shapes: k_raw, v_raw, K, V [n_tokens, n_kv_heads, head_dim]; weight [head_dim], or
+    None for no norm of K; positions [n_tokens].
     """
-    k = head_norm_rope(k_raw, weight, positions, theta, n_rotated_pairs, eps)
-    return k, rms_norm(v_raw, None, eps)
+    turn = (weight, positions, theta, n_rotated_pairs, eps, rules.neighbours)
+    k, v = _biased(k_raw, rules.k_bias), _biased(v_raw, rules.v_bias)
+    v = _rms(v, eps) if rules.v_norm else v
+    return _turned(k, *turn).astype(k_raw.dtype), v.astype(v_raw.dtype)
 
 
 def attention(
@@ -248,13 +284,14 @@ def attention(
 def attention_decode(
     q_raw: Array,
     new: tuple[Array, Array] | None,
-    norms: tuple[Array, Array],
+    norms: tuple[Array | None, Array | None],
     keys: Array,
     values: Array,
     theta: float,
     n_rotated_pairs: int,
     eps: float,
     window: int | None,
+    rules: HeadRules = GEMMA4,
 ) -> tuple[Array, Array, Array]:
     """Attend with the last token alone, from its raw heads on; return y, K and V.
 
@@ -263,13 +300,13 @@ def attention_decode(
     Shapes: q_raw [n_heads, head_dim]; new [n_kv_heads, head_dim] each; norms [head_dim]
     each, of q and k; keys, values [n_keys, n_kv_heads, head_dim]; y as q_raw.
     """
+    rest = (theta, n_rotated_pairs, eps, rules)
     if new is not None:
         end = np.array([keys.shape[0]])
-        k_raw, v_raw = (heads[None] for heads in new)
-        k, v = kv_write(k_raw, v_raw, norms[1], end, theta, n_rotated_pairs, eps)
+        k, v = kv_write(new[0][None], new[1][None], norms[1], end, *rest)
         keys, values = np.concatenate([keys, k]), np.concatenate([values, v])
     last = np.array([keys.shape[0] - 1])
-    q = _rotate(_rms(q_raw[None], eps) * norms[0], last, theta, n_rotated_pairs)
+    q = head_norm_rope(_double(q_raw[None]), norms[0], last, *rest)
     y = attention(q, keys, values, last, window)[0]
     return y.astype(q_raw.dtype), keys, values
 

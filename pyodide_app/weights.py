@@ -64,22 +64,33 @@ def place(info: TensorInfo, limits: Limits) -> Weight:
 def place_all(infos: Mapping[str, TensorInfo], limits: Limits) -> dict[str, Weight]:
     """Describe where the tensors of a model go.
 
-    Vectors lie together, so that a kernel reads several of them by one binding.
+    Vectors lie together, those of a layer always, so that a kernel reads several of
+    them by one binding.
     """
     placed = {name: place(info, limits) for name, info in infos.items()}
     most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
     together: dict[str, Weight] = {}
     used = 0
-    for name, weight in list(placed.items()):
-        if len(weight.dims) > 1:
-            continue
-        if used + _aligned(weight) > most:
+    for group in _vectors_by_layer(placed).values():
+        size = sum(map(_aligned, group.values()))
+        if used + size > most:
             placed.update(place_together(together))
             together, used = {}, 0
-        together[name] = weight
-        used += _aligned(weight)
+        together |= group
+        used += size
     placed.update(place_together(together))
     return placed
+
+
+def _vectors_by_layer(placed: Mapping[str, Weight]) -> dict[str, dict[str, Weight]]:
+    """Return the vectors of each layer, and of none: a kernel reads those of one."""
+    groups: dict[str, dict[str, Weight]] = {}
+    for name, weight in placed.items():
+        if len(weight.dims) == 1:
+            is_in_layer = name.startswith("blk.")
+            layer = ".".join(name.split(".")[:2]) if is_in_layer else ""
+            groups.setdefault(layer, {})[name] = weight
+    return groups
 
 
 def place_together(vectors: Mapping[str, Weight]) -> dict[str, Weight]:

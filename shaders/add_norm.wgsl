@@ -1,18 +1,19 @@
 // add_norm - end of a branch: norm it, add it to the residual, norm the sum for what follows.
 //
-//   residual[t] = (x[t] + rms(branch[t]) * weight) * layer_scale
+//   residual[t] = (x[t] + rms(branch[t]) * weight) * layer_scale,  or x[t] + branch[t] there
 //   y[t]        = rms(residual[t]) * next_weight
 //
 // shapes     x, branch, residual, y: [n_tokens, dim]; weight, next_weight: [dim];
 //            layer_scale: [1]; all f32
 // bindings   0 params, 1 x, 2 branch, 3 weight, 4 layer_scale, 5 next_weight, 6 residual, 7 y
-// overrides  WG: threads per workgroup, HAS_SCALE: multiply by layer_scale,
-//            HAS_NEXT: write y
+// overrides  WG: threads per workgroup, HAS_NORM: norm the branch, HAS_SCALE: multiply by
+//            layer_scale, HAS_NEXT: write y
 // dispatch   (n_tokens, 1, 1): one workgroup per token
 // oracle     oracle.ops.add_norm
 // tolerance  rtol=2e-6 atol=1e-7
 // notes      Two norms in a row: twice the bound of rms_norm.
 override WG: u32 = 64u;
+override HAS_NORM: bool = true;
 override HAS_SCALE: bool = true;
 override HAS_NEXT: bool = true;
 
@@ -40,18 +41,25 @@ fn main(
 ) {
   let row = group.x * params.dim;
   var squares = 0.0;
-  for (var d = thread; d < params.dim; d += WG) {
-    squares += branch[row + d] * branch[row + d];
+  var factor = 1.0;
+  if (HAS_NORM) {
+    for (var d = thread; d < params.dim; d += WG) {
+      squares += branch[row + d] * branch[row + d];
+    }
+    let mean = workgroup_sum(thread, squares) / f32(params.dim);
+    factor = rms_factor(mean, params.eps);
   }
-  let mean = workgroup_sum(thread, squares) / f32(params.dim);
-  let factor = rms_factor(mean, params.eps);
   var scale = 1.0;
   if (HAS_SCALE) {
     scale = layer_scale[0];
   }
   squares = 0.0;
   for (var d = thread; d < params.dim; d += WG) {
-    let value = (x[row + d] + branch[row + d] * factor * weight[d]) * scale;
+    var more = branch[row + d];
+    if (HAS_NORM) {
+      more *= factor * weight[d];
+    }
+    let value = (x[row + d] + more) * scale;
     residual[row + d] = value;
     squares += value * value;
   }

@@ -1,19 +1,23 @@
 // attention_decode - one token's attention, from its raw queries, key and value on.
 //
-//   K[p] = rope(rms(k) * k_norm);  V[p] = rms(v);  q = rope(rms(q) * q_norm);  p = position + first_token
-//   s_j = q . K[j] (no scale);  y = sum_j softmax(s)_j V[j],  first <= j <= p
+//   K[p] = rope(rms(k + k_bias) * k_norm);  V[p] = rms(v + v_bias);  p = position + first_token
+//   q = rope(rms(q + q_bias) * q_norm) * scale;  each rms and bias is optional
+//   s_j = q . K[j];  y = sum_j softmax(s)_j V[j],  first <= j <= p
 //   first = p - window + 1, or 0 when that is negative or window is 0
 //
 // shapes     raw: q [n_heads, HEAD_DIM] from q_begin on, likewise k and v [n_kv_heads,
-//            HEAD_DIM] (which may be one);  q_norm, k_norm: [HEAD_DIM];
+//            HEAD_DIM] (which may be one);  vectors: q_norm, k_norm [HEAD_DIM], q_bias
+//            [n_heads, HEAD_DIM], k_bias and v_bias [n_kv_heads, HEAD_DIM];
 //            rope: [fine + coarse, n_pairs] of (cos, sin);
 //            k_cache, v_cache: [n_slots, n_kv_heads, HEAD_DIM / 4] of four elements;
 //            y: [n_heads, HEAD_DIM], or the partials of several splits
-// bindings   0 params, 1 state, 2 raw, 3 q_norm, 4 k_norm, 5 rope, 6 k_cache, 7 v_cache, 8 y
+// bindings   0 params, 1 state, 2 raw, 3 vectors, 4 rope, 5 k_cache, 6 v_cache, 7 y
 // consts     HEAD_DIM: elements of a head, a multiple of 8; GROUP: query heads of a KV head;
 //            HEADS: of these, how many a thread serves, a divisor; LANES: threads that share
 //            a key, a divisor of HEAD_DIM / 4; TEAMS: keys scored at once;
 //            KEYS: how many times that, for a tile
+// overrides  HAS_NORM: queries and keys are normed;  V_NORM: values are;  HAS_BIAS: heads
+//            have biases
 // dispatch   (n_kv_heads, n_splits, 1): one workgroup per KV head and split of the keys
 // oracle     oracle.ops.attention_decode
 // tolerance  rtol=1e-5 atol=1e-6
@@ -22,7 +26,7 @@
 //            stay in registers; scores are added up over the lanes in workgroup memory. A
 //            split takes a share of the keys in whole tiles, so the last ones may be empty.
 //            The split that ends at p stores the new key and value, and alone reads them.
-//            Scores are unscaled and reach tens, so an error of the score enters the weights
+//            Scores reach tens, so an error of the score enters the weights
 //            absolutely: HEAD_DIM products of order one at 6e-8 each give up to 1e-5 at 512.
 //            Against a prefill of the same token the order of sums differs.
 // source     Milakov and Gimelshein 2018 (online softmax); Dao et al. 2023 (flash-decoding)
@@ -38,7 +42,13 @@ struct Params {
   n_pairs: u32,
   fine: u32,
   owns_cache: u32,  // 1: k and v of the new token are there, and stored
+  q_norm: u32,      // where vectors begin, in words
+  k_norm: u32,
+  q_bias: u32,
+  k_bias: u32,
+  v_bias: u32,
   eps: f32,
+  scale: f32,
 }
 
 //#include "common/kv_{kv}.wgsl"
@@ -46,17 +56,17 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 @group(0) @binding(2) var<storage, read> raw: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> q_norm: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> k_norm: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> rope: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> k_cache: array<KvWord>;
-@group(0) @binding(7) var<storage, read_write> v_cache: array<KvWord>;
-@group(0) @binding(8) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> rope: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> k_cache: array<KvWord>;
+@group(0) @binding(6) var<storage, read_write> v_cache: array<KvWord>;
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
 //#include "common/state.wgsl"
 //#include "common/finite.wgsl"
 //#include "common/math.wgsl"
 //#include "common/rope.wgsl"
+//#include "common/heads.wgsl"
 //#include "common/partials.wgsl"
 
 const SLICES: u32 = GROUP / HEADS;          // threads that read the same word of a key
@@ -90,15 +100,19 @@ fn shares_sum(row: u32) -> f32 {
   return sum;
 }
 
-fn norm_factor(row: u32) -> f32 {
-  return rms_factor(shares_sum(row) / f32(HEAD_DIM), params.eps);
+fn norm_factor(row: u32, is_normed: bool) -> f32 {
+  if (is_normed) {
+    return rms_factor(shares_sum(row) / f32(HEAD_DIM), params.eps);
+  }
+  return 1.0;
 }
 
 // This lane's share of the sum of squares of the head that begins at `begin`.
-fn squares(begin: u32) -> f32 {
+fn squares(begin: u32, bias: u32) -> f32 {
   var sum = 0.0;
   for (var i = 0u; i < OWN; i++) {
-    let word = raw[begin + lane + i * LANES];
+    let own = lane + i * LANES;
+    let word = head_word(begin + own, bias + own);
     sum += dot(word, word);
   }
   return sum;
@@ -109,16 +123,22 @@ fn slot_word(key: u32, kv_head: u32) -> u32 {
   return (key % params.n_slots * params.n_kv_heads + kv_head) * WORDS;
 }
 
-fn store_new(k_begin: u32, v_begin: u32, to: u32, thread: u32) {
-  let k_factor = norm_factor(GROUP);
-  let v_factor = norm_factor(GROUP + 1u);
+fn store_new(kv_head: u32, to: u32, thread: u32) {
+  let k_factor = norm_factor(GROUP, HAS_NORM);
+  let v_factor = norm_factor(GROUP + 1u, V_NORM);
+  let first = kv_head * WORDS;
+  let k_begin = params.k_begin / 4u + first;
+  let k_bias = params.k_bias + first;
   for (var word = thread; word < WORDS; word += WG) {
     let other = rope_partner(word);
     let turn = rope_turn(position, word);
-    let own = raw[k_begin + word] * k_factor * k_norm[word];
-    let partner = raw[k_begin + other] * k_factor * k_norm[other];
-    k_cache[to + word] = kv_pack(own * turn[0] + partner * turn[1]);
-    v_cache[to + word] = kv_pack(raw[v_begin + word] * v_factor);
+    let own = head_word(k_begin + word, k_bias + word) * k_factor
+      * norm_word(params.k_norm, word);
+    let partner = head_word(k_begin + other, k_bias + other) * k_factor
+      * norm_word(params.k_norm, other);
+    k_cache[to + word] = kv_pack(own * turn[0] + rope_swap(partner) * turn[1]);
+    let v_at = params.v_begin / 4u + first + word;
+    v_cache[to + word] = kv_pack(head_word(v_at, params.v_bias + first + word) * v_factor);
   }
 }
 
@@ -156,16 +176,23 @@ fn main(
   let end = min(begin + share, last + 1u);
 
   // Norms: the sums of squares of the queries, and of the new key and value.
-  let q_begin = params.q_begin / 4u + (kv_head * GROUP + head) * WORDS;
-  let k_begin = params.k_begin / 4u + kv_head * WORDS;
-  let v_begin = params.v_begin / 4u + kv_head * WORDS;
-  if (team == 0u) {
+  let q_first = (kv_head * GROUP + head) * WORDS;
+  let q_begin = params.q_begin / 4u + q_first;
+  let q_bias = params.q_bias + q_first;
+  if (team == 0u && HAS_NORM) {
     for (var h = 0u; h < HEADS; h++) {
-      shares[(head + h) * STRIDE + lane] = squares(q_begin + h * WORDS);
+      shares[(head + h) * STRIDE + lane] = squares(q_begin + h * WORDS, q_bias + h * WORDS);
     }
-    if (params.owns_cache == 1u && head == 0u) {
-      shares[GROUP * STRIDE + lane] = squares(k_begin);
-      shares[(GROUP + 1u) * STRIDE + lane] = squares(v_begin);
+  }
+  if (team == 0u && head == 0u && params.owns_cache == 1u) {
+    let first_word = kv_head * WORDS;
+    if (HAS_NORM) {
+      shares[GROUP * STRIDE + lane] =
+        squares(params.k_begin / 4u + first_word, params.k_bias + first_word);
+    }
+    if (V_NORM) {
+      shares[(GROUP + 1u) * STRIDE + lane] =
+        squares(params.v_begin / 4u + first_word, params.v_bias + first_word);
     }
   }
   if (thread < GROUP) {
@@ -173,7 +200,7 @@ fn main(
   }
   workgroupBarrier();
   if (params.owns_cache == 1u && end > last) {
-    store_new(k_begin, v_begin, slot_word(last, kv_head), thread);
+    store_new(kv_head, slot_word(last, kv_head), thread);
   }
   var q: array<vec4<f32>, HEADS * OWN>;
   var sums: array<vec4<f32>, HEADS * OWN>;
@@ -182,16 +209,18 @@ fn main(
     let word = lane + i * LANES;
     let other = rope_partner(word);
     let turn = rope_turn(last, word);
-    let own_turn = q_norm[word] * turn[0];
-    let other_turn = q_norm[other] * turn[1];
+    let own_turn = norm_word(params.q_norm, word) * turn[0];
+    let other_turn = rope_swap(norm_word(params.q_norm, other)) * turn[1];
     for (var h = 0u; h < HEADS; h++) {
       let from_word = q_begin + h * WORDS;
-      q[h * OWN + i] = raw[from_word + word] * own_turn + raw[from_word + other] * other_turn;
+      let bias = q_bias + h * WORDS;
+      let partner = rope_swap(head_word(from_word + other, bias + other));
+      q[h * OWN + i] = head_word(from_word + word, bias + word) * own_turn + partner * other_turn;
       sums[h * OWN + i] = vec4<f32>(0.0);
     }
   }
   for (var h = 0u; h < HEADS; h++) {
-    let factor = norm_factor(head + h);
+    let factor = norm_factor(head + h, HAS_NORM) * params.scale;
     totals[h] = 0.0;
     for (var i = 0u; i < OWN; i++) {
       q[h * OWN + i] *= factor;

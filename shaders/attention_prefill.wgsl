@@ -1,9 +1,9 @@
 // attention_prefill - many tokens against the cache, in tiles of queries and of keys.
 //
-//   s_j = q . k_j (no scale);  y = sum_j softmax(s)_j v_j
+//   s_j = q . k_j;  y = sum_j softmax(s)_j v_j
 //   over j = max(0, p - window + 1) .. p, or 0 .. p when window is 0;  p = position + first_token + t
 //
-// shapes     q: [n_tokens, n_heads, HEAD_DIM] f32, normed and rotated;
+// shapes     q: [n_tokens, n_heads, HEAD_DIM] f32, normed, rotated and scaled;
 //            k_cache, v_cache: [n_slots, n_kv_heads, HEAD_DIM / 4] of four elements;
 //            y: as q, or the partials of several splits
 // bindings   0 params, 1 state, 2 q, 3 k_cache, 4 v_cache, 5 y
@@ -22,7 +22,7 @@
 //            once for all of them. Tiles and splits begin at absolute positions: what a
 //            query adds up, and in which order, depends on its position alone, so a chunk
 //            may begin anywhere and the result is the same to the bit.
-//            Scores are unscaled, so their error enters the weights absolutely: HEAD_DIM
+//            Scores reach tens, and their error enters the weights absolutely: HEAD_DIM
 //            products are added one by one, and 512 roundings of partial sums of some tens
 //            walk about 1e-5 away, three times that at the worst of thousands of scores.
 // source     Milakov and Gimelshein 2018 (online softmax); Dao et al. 2022

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyodide_app.graph.attention_shape import decode_shape, prefill_shape
 from pyodide_app.graph.plan import whole
 from pyodide_app.graph.recorder import Recorder
-from pyodide_app.graph.tensors import Heads, Splits, Tensor
+from pyodide_app.graph.tensors import Heads, Splits, Tensor, Weight, place_of
 from pyodide_app.kv_cache import LayerCache
 
+_Raw = tuple[dict[str, Tensor], dict[str, int | float], dict[str, int]]
 _STATS = 2  # numbers per row beside its sums, in the partials of a split
 
 
@@ -30,15 +33,15 @@ class AttentionOps(Recorder):
         y = Tensor((4,) if heads.q is None else heads.q.shape)
         n_heads = 0 if heads.q is None else heads.q.shape[1] // cache.head_dim
         n_stored = 0 if heads.k is None else 2 * cache.n_kv_heads
-        bindings, params = self._raw(heads, cache)
+        bindings, params, overrides = self._raw(heads, cache)
         self._record(
             "head_norm_rope",
             {**bindings, "y": y},
             {**params, "n_heads": n_heads},
             (n_heads + n_stored, heads.n_tokens, 1),
-            slots={"kv": self._kv(cache)},
+            slots={"kv": self._kv(cache), "pairs": heads.rope.pairs},
             consts={"HEAD_DIM": cache.head_dim},
-            overrides={"WG": min(64, self.tuning.threads)},
+            overrides={"WG": min(64, self.tuning.threads), **overrides},
         )
         return y
 
@@ -48,7 +51,7 @@ class AttentionOps(Recorder):
         n_heads = heads.q.shape[1] // cache.head_dim
         shape = decode_shape(self.tuning, cache, n_heads)
         y = _results(heads.q, cache, shape.n_splits)
-        bindings, params = self._raw(heads, cache)
+        bindings, params, overrides = self._raw(heads, cache)
         self._record(
             "attention_decode",
             {**bindings, "y": y},
@@ -58,7 +61,7 @@ class AttentionOps(Recorder):
                 "owns_cache": int(heads.k is not None),
             },
             (cache.n_kv_heads, shape.n_splits, 1),
-            slots={"kv": self._kv(cache)},
+            slots={"kv": self._kv(cache), "pairs": heads.rope.pairs},
             consts={
                 "HEAD_DIM": cache.head_dim,
                 "GROUP": shape.group,
@@ -67,6 +70,7 @@ class AttentionOps(Recorder):
                 "TEAMS": shape.teams,
                 "KEYS": shape.keys,
             },
+            overrides=overrides,
         )
         if shape.n_splits == 1:
             return y
@@ -131,10 +135,8 @@ class AttentionOps(Recorder):
         """Return how keys and values are read, by a file of shaders/common/."""
         return self.tuning.kv_f16 if cache.kv == "f16" else cache.kv
 
-    def _raw(
-        self, heads: Heads, cache: LayerCache
-    ) -> tuple[dict[str, Tensor], dict[str, int | float]]:
-        """Return the bindings and params of a kernel that reads raw heads."""
+    def _raw(self, heads: Heads, cache: LayerCache) -> _Raw:
+        """Return bindings, params and overrides of a kernel that reads raw heads."""
         some = heads.q or heads.k
         assert some
         # What is missing is not read.
@@ -142,11 +144,17 @@ class AttentionOps(Recorder):
         raw = some.parent or some
         if any((piece.parent or piece) is not raw for piece in (q, k, v)):
             raise ValueError("queries, keys and values must be pieces of one tensor")
+        vectors, places = self._places(
+            {
+                "q_norm": heads.q_norm,
+                "k_norm": heads.k_norm,
+                **{f"{part}_bias": heads.biases.get(part) for part in "qkv"},
+            }
+        )
         bindings = {
             "state": self._state,
             "raw": raw,
-            "q_norm": self._vector(heads.q_norm),
-            "k_norm": self._vector(heads.k_norm),
+            "vectors": vectors,
             "rope": Tensor((heads.rope.table.size // 4,), heads.rope.table),
             "k_cache": Tensor((cache.k.size // 4,), whole(cache.k)),
             "v_cache": Tensor((cache.v.size // 4,), whole(cache.v)),
@@ -160,9 +168,30 @@ class AttentionOps(Recorder):
             "n_slots": cache.n_slots,
             "n_pairs": heads.rope.n_pairs,
             "fine": heads.rope.fine,
+            **places,
             "eps": heads.eps,
+            "scale": heads.scale,
         }
-        return bindings, params
+        overrides = {
+            "HAS_NORM": int(heads.q_norm is not None or heads.k_norm is not None),
+            "V_NORM": int(heads.v_norm),
+            "HAS_BIAS": int(bool(heads.biases)),
+        }
+        return bindings, params, overrides
+
+    def _places(
+        self, vectors: Mapping[str, Weight | None]
+    ) -> tuple[Tensor, dict[str, int]]:
+        """Return the buffer of all these vectors, and where each begins, in words."""
+        found = [vector for vector in vectors.values() if vector is not None]
+        buffers = {vector.parts[0].view.buffer for vector in found}
+        if len(buffers) > 1:
+            raise ValueError(f"vectors of {len(buffers)} buffers: {sorted(vectors)}")
+        places = {name: place_of(vector) for name, vector in vectors.items()}
+        if not buffers:
+            return self._none, places
+        view = whole(buffers.pop())
+        return Tensor((view.size // 4,), view), places
 
 
 def _results(q: Tensor, cache: LayerCache, n_splits: int) -> Tensor:

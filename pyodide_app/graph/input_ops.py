@@ -7,7 +7,14 @@ from typing import TypeGuard
 
 from pyodide_app.graph.attention_ops import AttentionOps
 from pyodide_app.graph.plan import whole
-from pyodide_app.graph.tensors import Input, Normed, Splits, Tensor, Weight
+from pyodide_app.graph.tensors import (
+    Input,
+    Normed,
+    Splits,
+    Tensor,
+    Weight,
+    place_of,
+)
 from pyodide_app.graph.vector_ops import VectorOps
 
 # Partials that every workgroup which reads them may merge for itself: a matrix of the
@@ -43,7 +50,7 @@ class InputOps(VectorOps, AttentionOps):
 
     def _norm(self, h: Normed) -> Tensor:
         x = h.residual
-        if x.branch is not None and x.norm is not None:
+        if x.branch is not None:
             _, y = self.add_norm(
                 x.x,
                 x.branch,
@@ -93,18 +100,21 @@ class InputOps(VectorOps, AttentionOps):
 
     def _take_norm(self, h: Normed, overrides: dict[str, int]) -> Taken:
         x = h.residual
-        vectors = whole(h.vectors[0].parts[0].view.buffer)
-        tensors = self._bound(x.x) | {"vectors": Tensor((vectors.size // 4,), vectors)}
+        tensors = self._bound(x.x)
+        if h.vectors:
+            vectors = whole(h.vectors[0].parts[0].view.buffer)
+            tensors |= {"vectors": Tensor((vectors.size // 4,), vectors)}
         if x.branch is not None:
             tensors |= {"more": x.branch, "total": h.total}
         params: dict[str, int | float] = {
-            "branch_norm": _place(x.norm),
-            "layer_scale": _place(x.scale),
-            "norm": _place(h.weight),
+            "branch_norm": place_of(x.norm),
+            "layer_scale": place_of(x.scale),
+            "norm": place_of(h.weight),
             "eps": x.eps,
         }
         overrides |= {
             "HAS_BRANCH": int(x.branch is not None),
+            "HAS_BRANCH_NORM": int(x.norm is not None),
             "HAS_SCALE": int(x.scale is not None),
             "HAS_NORM": int(h.weight is not None),
         }
@@ -127,9 +137,4 @@ _NO_NORM: dict[str, int | float] = {
 
 def _are_together(vectors: tuple[Weight, ...]) -> bool:
     """Return whether one binding shows all of them."""
-    return len({vector.parts[0].view.buffer for vector in vectors}) == 1
-
-
-def _place(vector: Weight | None) -> int:
-    """Return where a vector begins in its buffer, in units of four elements."""
-    return 0 if vector is None else vector.parts[0].view.offset // 16
+    return len({vector.parts[0].view.buffer for vector in vectors}) <= 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pyodide_app.gguf.types import GGMLType
 from pyodide_app.graph.plan import View
@@ -44,14 +45,15 @@ class Tensor:
 class Residual:
     """The residual stream: a tensor, and a branch that is still to be added.
 
-    It stands for (x + rms(branch) * norm) * scale. Whoever reads it next computes that,
-    and normalises the sum for itself (`ops.norm`).
+    It stands for (x + rms(branch) * norm) * scale, or (x + branch) * scale without a
+    norm. Whoever reads it next computes that, and normalises the sum for itself
+    (`ops.norm`).
     """
 
     x: Tensor
     eps: float  # of all norms of the stream
     branch: Tensor | None = None
-    norm: Weight | None = None  # of the branch
+    norm: Weight | None = None  # of the branch; None: it is added as it is
     scale: Weight | None = None  # one element; None for 1
     name: str = ""  # of the sum, in a trace
 
@@ -144,6 +146,11 @@ class Weight:
         return self.dims[1]
 
 
+def place_of(vector: Weight | None) -> int:
+    """Return where a vector begins in its buffer, in words of four elements."""
+    return 0 if vector is None else vector.parts[0].view.offset // 16
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpertSlots:
     """One layer's slot table: slot = table[expert]; the identity when all reside.
@@ -165,24 +172,31 @@ class Rope:
     table: View
     n_pairs: int  # rotated pairs; the remaining pairs of a head are copied
     fine: int
+    pairs: str = "halves"  # or "neighbours": a file shaders/common/rope_*.wgsl
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
-    """The raw heads of some tokens, as the projections left them, and what turns them.
+    """The raw heads of some tokens, as the projections left them, and what they become.
 
+    Biases are added, queries and keys normed and turned, values normed, queries scaled:
+    whichever of it the model does.
     Shapes: q [n, n_heads * head_dim], None where keys and values are only stored; k, v
     [n, n_kv_heads * head_dim], both None where the cache is only read. All are pieces
-    of one tensor; v may be k. Fewer tokens than the pass has are its last ones.
+    of one tensor; v may be k. Fewer tokens than the pass has are its last ones. Norms
+    [head_dim]; biases as wide as what they are added to. Vectors lie in one buffer.
     """
 
     q: Tensor | None
     k: Tensor | None
     v: Tensor | None
-    q_norm: Weight
+    q_norm: Weight | None
     k_norm: Weight | None
     rope: Rope
     eps: float
+    v_norm: bool = True  # values are normed, without a weight
+    scale: float = 1.0  # of queries, and so of scores
+    biases: Mapping[str, Weight] = field(default_factory=dict)  # of "q", "k" and "v"
 
     @property
     def n_tokens(self) -> int:

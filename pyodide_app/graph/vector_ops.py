@@ -34,11 +34,11 @@ class VectorOps(Recorder):
         self,
         x: Residual,
         branch: Tensor,
-        norm: Weight,
+        norm: Weight | None,
         name: str,
         scale: Weight | None = None,
     ) -> Residual:
-        """Add a branch, normed, to the residual stream, and scale the sum.
+        """Add a branch, normed if it has a norm, to the residual; scale the sum.
 
         Recorded when it is read next; `name` is the sum's.
         """
@@ -95,15 +95,16 @@ class VectorOps(Recorder):
         self,
         x: Tensor,
         branch: Tensor,
-        weight: Weight,
+        weight: Weight | None,
         eps: float,
         *,
         layer_scale: Weight | None = None,
         next_weight: Weight | None = None,
         residual: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Add a normed branch to the residual, and norm the sum for what comes next.
+        """Add a branch to the residual, and norm the sum for what comes next.
 
+        With a `weight` the branch is normed first.
         Shapes: x, branch [n, dim] -> the new residual [n, dim] and its norm [n, dim]
         (left unwritten without `next_weight`).
         """
@@ -125,6 +126,7 @@ class VectorOps(Recorder):
             (n, 1, 1),
             overrides={
                 "WG": self.tuning.threads,
+                "HAS_NORM": int(weight is not None),
                 "HAS_SCALE": int(layer_scale is not None),
                 "HAS_NEXT": int(next_weight is not None),
             },

@@ -9,6 +9,7 @@
 override DIM: u32 = 256u;
 override WG: u32 = 64u;
 override HAS_BRANCH: bool = true;
+override HAS_BRANCH_NORM: bool = true;
 override HAS_SCALE: bool = true;
 override HAS_NORM: bool = true;
 
@@ -25,8 +26,8 @@ fn norm_factor(thread: u32, squares: f32) -> f32 {
 
 fn make_input(thread: u32, is_first: bool) {
   // A thread reads back only what it wrote itself, until the last barrier.
-  var branch_factor = 0.0;
-  if (HAS_BRANCH) {
+  var branch_factor = 1.0;
+  if (HAS_BRANCH && HAS_BRANCH_NORM) {
     var squares = 0.0;
     for (var i = thread; i < DIM / 4u; i += WG) {
       let four = more[i];
@@ -42,8 +43,10 @@ fn make_input(thread: u32, is_first: bool) {
   var squares = 0.0;
   for (var i = thread; i < DIM / 4u; i += WG) {
     var four = x[i];
-    if (HAS_BRANCH) {
+    if (HAS_BRANCH && HAS_BRANCH_NORM) {
       four = (four + input[spread(i)] * branch_factor * vectors[params.branch_norm + i]) * scale;
+    } else if (HAS_BRANCH) {
+      four = (four + more[i]) * scale;
     }
     input[spread(i)] = four;
     squares += dot(four, four);

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
+from oracle.ops import HeadRules
 from pyodide_app.graph import rope as tables
-from pyodide_app.graph.tensors import Rope, Tensor
+from pyodide_app.graph.tensors import Heads, Rope, Tensor
 from pyodide_app.kv_cache import LayerCache, make_layer
-from tests.gpu import Bench
+from tests.gpu import Bench, random_input
 
 KINDS = {"f16": np.float16, "f32": np.float32}
 # What storage may move an element by: half a unit in the last place, and below 2^-14 an
 # f16 is subnormal, its spacing 2^-24.
 STORAGE = {"f32": (0.0, 0.0), "f16": (2.0**-11, 2.0**-24)}
 EPS = 1e-6
+THETA = 1e6
+# What other families do with raw heads, for make_heads.
+RULES: dict[str, dict[str, Any]] = {
+    "llama": {"neighbours": True, "v_norm": False, "scale": 0.125, "normed": False},
+    "qwen2": {"v_norm": False, "scale": 0.125, "normed": False, "biased": True},
+    "qwen3": {"v_norm": False, "scale": 0.125},
+    "all": {"neighbours": True, "v_norm": True, "scale": 3.0, "biased": True},
+}
 
 
 def make_cache(
@@ -70,14 +83,19 @@ def assert_stored(
 
 
 def make_rope(
-    bench: Bench, theta: float, head_dim: int, n_pairs: int, n_ctx: int
+    bench: Bench,
+    theta: float,
+    head_dim: int,
+    n_pairs: int,
+    n_ctx: int,
+    pairs: str = "halves",
 ) -> Rope:
     """Upload rotary tables of a head whose first pairs rotate."""
     factors = [1.0] * n_pairs + [1e30] * (head_dim // 2 - n_pairs)
     data = tables.make_table(theta, head_dim, factors, n_ctx) or bytes(16)
     tensor = bench.tensor(np.frombuffer(data, np.float32))
     assert tensor.fixed is not None
-    return Rope(tensor.fixed, n_pairs, tables.fine_positions(n_ctx))
+    return Rope(tensor.fixed, n_pairs, tables.fine_positions(n_ctx), pairs)
 
 
 def pieces(bench: Bench, arrays: list[np.ndarray]) -> list[Tensor]:
@@ -92,3 +110,62 @@ def pieces(bench: Bench, arrays: list[np.ndarray]) -> list[Tensor]:
         together.piece(begin, (len(array), array.size // len(array)))
         for begin, array in zip(begins, arrays, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class RawHeads:
+    """What the oracle is given: [n, heads, head_dim], norms, and what else is done."""
+
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    q_norm: np.ndarray | None
+    k_norm: np.ndarray | None
+    rules: HeadRules
+
+
+def make_heads(
+    bench: Bench,
+    wanted: Mapping[str, Any],
+    n: int,
+    n_heads: int,
+    n_kv_heads: int,
+    dim: int,
+    n_pairs: int,
+    n_ctx: int = 1024,
+) -> tuple[Heads, RawHeads]:
+    """Make random heads of a family, on the device and for the oracle.
+
+    `wanted` are fields of HeadRules, and whether heads are `normed` and `biased`.
+    """
+    rules = dict(wanted)
+    normed, biased = rules.pop("normed", True), rules.pop("biased", False)
+    counts = (n_heads, n_kv_heads, n_kv_heads)
+    arrays = [random_input(i, n, h * dim, scale=3.0) for i, h in enumerate(counts)]
+    norms = [random_input(i, dim) for i in (3, 4)] if normed else []
+    biases = [random_input(5 + i, h * dim) for i, h in enumerate(counts)]
+    biases = biases if biased else []
+    placed = bench.vectors(*norms, *biases) if norms or biases else []
+    q_norm, k_norm = placed[: len(norms)] or (None, None)
+    rope = make_rope(
+        bench,
+        THETA,
+        dim,
+        n_pairs,
+        n_ctx,
+        "neighbours" if rules.get("neighbours") else "halves",
+    )
+    heads = Heads(
+        *pieces(bench, arrays),
+        q_norm,
+        k_norm,
+        rope,
+        EPS,
+        rules.get("v_norm", True),
+        rules.get("scale", 1.0),
+        dict(zip("qkv", placed[len(norms) :], strict=False)) if biased else {},
+    )
+    names = ("q_bias", "k_bias", "v_bias")
+    all_rules = HeadRules(**rules, **dict(zip(names, biases, strict=False)))
+    shaped = [a.reshape(n, h, dim) for a, h in zip(arrays, counts, strict=True)]
+    return heads, RawHeads(*shaped, *(norms or (None, None)), all_rules)

@@ -31,6 +31,7 @@ class Stream:
         dim: int,
         *,
         branch: bool = True,
+        branch_normed: bool = True,
         scaled: bool = True,
         normed: bool = True,
     ) -> None:
@@ -47,11 +48,13 @@ class Stream:
             self.residual = dataclasses.replace(
                 self.residual,
                 branch=on.tensor(added[None]),
-                norm=placed[0],
+                norm=placed[0] if branch_normed else None,
                 scale=placed[1] if scaled else None,
             )
             factor = float(scale[0]) if scaled else 1.0
-            summand = oracle.rms_norm(added[None].astype(np.float64), norm, EPS)
+            summand = added[None].astype(np.float64)
+            if branch_normed:
+                summand = oracle.rms_norm(summand, norm, EPS)
             self.total = (self.total + summand) * factor
             self.magnitude = (self.magnitude + np.abs(summand)) * factor
         self.h = self.total

@@ -47,6 +47,26 @@ def test_matches_the_oracle(dim: int, chained: bool, scaled: bool) -> None:
     bench.close()
 
 
+@pytest.mark.parametrize("dim", [WG + 1, 704])
+def test_adds_a_branch_as_it_is(dim: int) -> None:
+    bench = Bench()
+    x, branch, following = (random_input(i, 3, dim) for i in range(3))
+    residual, y = bench.run(
+        lambda ops: ops.add_norm(
+            bench.tensor(x),
+            bench.tensor(branch),
+            None,
+            1e-6,
+            next_weight=bench.vector(following[0]),
+        )
+    )
+    expected = oracle.add_norm(x, branch, None, None, following[0], 1e-6)
+    assert expected[1] is not None
+    close("add_norm", residual, expected[0])
+    close("add_norm", y, expected[1])
+    bench.close()
+
+
 @pytest.mark.parametrize("subgroup", [0, 4])
 def test_hardware_tuning_gives_the_same(subgroup: int) -> None:
     bench = Bench(replace(tuning.HARDWARE, subgroup=subgroup))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from tests.compare import close, tolerance
 from tests.gpu import Bench, random_input
 from tests.shaders.caches import (
     EPS,
+    RULES,
+    THETA,
     assert_stored,
     fill,
     make_cache,
+    make_heads,
     make_rope,
     pieces,
     representable,
@@ -25,7 +29,6 @@ from tests.shaders.caches import (
 )
 
 BOTH = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=["cpu", "gpu"])
-THETA = 1e6
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def check(case: Case, tune: Tuning | None = None) -> int:
     n_pairs = case.head_dim // 8
     rope = make_rope(bench, THETA, case.head_dim, n_pairs, cache.n_slots + 4096)
     raw = pieces(bench, [x["q"], x["k"]] + ([] if case.v_is_k else [x["v"]]))
-    q_norm, k_norm = bench.vector(x["q_norm"]), bench.vector(x["k_norm"])
+    q_norm, k_norm = bench.vectors(x["q_norm"], x["k_norm"])
     heads = Heads(raw[0], raw[1], raw[-1], q_norm, k_norm, rope, EPS)
     if not case.owns:
         heads = replace(heads, k=None, v=None, k_norm=None)
@@ -226,7 +229,7 @@ def test_what_the_cache_cannot_hold_is_stored_as_no_number(kv: str) -> None:
     rope = make_rope(bench, THETA, dim, 0, 64)
     raw = pieces(bench, [np.ones((1, dim), np.float32)] * 3)
     k_norm = np.where(np.arange(dim) < 32, 65504.0, 66000.0)
-    norms = bench.vector(np.ones(dim)), bench.vector(k_norm)
+    norms = bench.vectors(np.ones(dim), k_norm)
     heads = Heads(*raw, *norms, rope, 0.0)
     (y,) = bench.run(lambda ops: ops.settle(ops.attention(heads, cache)), position=0)
     k, v = stored(bench, cache)
@@ -235,6 +238,33 @@ def test_what_the_cache_cannot_hold_is_stored_as_no_number(kv: str) -> None:
         assert np.array_equal(k[0, 0], k_norm) and np.isfinite(y).all()
     else:
         assert np.isnan(k[0, 0, 32:]).all() and np.isnan(y).all()
+    bench.close()
+
+
+@BOTH
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+def test_does_what_a_family_does(rules: dict[str, Any], tune: Tuning) -> None:
+    bench, n_heads, kv_heads, dim, position = Bench(tune), 4, 2, 64, 77
+    heads, given = make_heads(bench, rules, 1, n_heads, kv_heads, dim, 32)
+    cache = make_cache(bench, "f32", 128, 1, 0, kv_heads, dim)
+    keys = random_input(8, position, kv_heads, dim, scale=dim**-0.5)
+    values = random_input(9, position, kv_heads, dim)
+    fill(bench, cache, keys, values)
+    (y,) = bench.run(
+        lambda ops: ops.settle(ops.attention(heads, cache)), position=position
+    )
+    expected, *stores = oracle.attention_decode(
+        given.q[0],
+        (given.k[0], given.v[0]),
+        (given.q_norm, given.k_norm),
+        keys,
+        values,
+        *(THETA, 32, EPS, None, given.rules),
+    )
+    close("attention_decode", y.reshape(n_heads, dim), expected)
+    for slots, wanted in zip(stored(bench, cache), stores, strict=True):
+        got = slots[position]
+        assert_stored(got, wanted[-1], "f32", *tolerance("head_norm_rope"))
     bench.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from tests.compare import close, tolerance
 from tests.gpu import Bench, random_input
 from tests.shaders.caches import (
     EPS,
+    RULES,
+    THETA,
     assert_stored,
     make_cache,
+    make_heads,
     make_rope,
     pieces,
     stored,
@@ -84,7 +88,7 @@ def test_stores_what_the_oracle_does(
     assert cache.n_slots == n_slots
     rope = make_rope(bench, theta, head_dim, n_pairs, 4096)
     raw = pieces(bench, [q, k] if v_is_k else [q, k, v])
-    norms = (bench.vector(q_norm), bench.vector(k_norm))
+    norms = bench.vectors(q_norm, k_norm)
     heads = Heads(raw[0], raw[1], raw[-1], *norms, rope, EPS)
     (y,) = bench.run(
         lambda ops: ops.head_norm_rope(heads, cache), n_tokens=n, position=position
@@ -105,6 +109,36 @@ def test_stores_what_the_oracle_does(
     bench.close()
 
 
+@pytest.mark.parametrize("n_pairs", [32, 12], ids=["whole", "part"])
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+def test_does_what_a_family_does(rules: dict[str, Any], n_pairs: int) -> None:
+    bench, n, n_heads, kv_heads, dim, position = Bench(), 3, 4, 2, 64, 700
+    heads, expected = make_heads(bench, rules, n, n_heads, kv_heads, dim, n_pairs)
+    cache = make_cache(bench, "f32", 1024, 5, 0, kv_heads, dim)
+    (y,) = bench.run(
+        lambda ops: ops.head_norm_rope(heads, cache), n_tokens=n, position=position
+    )
+    positions = np.arange(position, position + n)
+    turn = (positions, THETA, n_pairs, EPS, expected.rules)
+    q = oracle.head_norm_rope(expected.q, expected.q_norm, *turn)
+    close("head_norm_rope", y.reshape(q.shape), q)
+    wanted = oracle.kv_write(expected.k, expected.v, expected.k_norm, *turn)
+    for slots, rows in zip(stored(bench, cache), wanted, strict=True):
+        assert_stored(slots[positions], rows, "f32", *tolerance("head_norm_rope"))
+    bench.close()
+
+
+def test_norms_of_different_buffers_are_refused() -> None:
+    bench = Bench()
+    one, other = (bench.vector(np.ones(8)) for _ in range(2))
+    cache = make_cache(bench, "f32", 16, 1, 0, 1, 8)
+    q, k = pieces(bench, [random_input(i, 1, 8) for i in (1, 2)])
+    heads = Heads(q, k, k, one, other, make_rope(bench, 1e4, 8, 4, 16), EPS)
+    with pytest.raises(ValueError, match="vectors of 2 buffers"):
+        bench.run(lambda ops: ops.settle(ops.attention(heads, cache)))
+    bench.close()
+
+
 def test_heads_of_different_tensors_are_refused() -> None:
     bench = Bench()
     q, k = (bench.tensor(random_input(i, 1, 8)) for i in (1, 2))
@@ -119,7 +153,7 @@ def test_heads_of_different_tensors_are_refused() -> None:
 def test_keys_and_values_apart_from_the_last_queries() -> None:
     bench, n, position = Bench(), 5, 9
     q, k, v = (random_input(i, n, 2 * 8, scale=3.0) for i in range(3))
-    norms = [bench.vector(random_input(i, 8)) for i in (3, 4)]
+    norms = bench.vectors(*(random_input(i, 8) for i in (3, 4)))
     rope = make_rope(bench, 1e4, 8, 4, 64)
     together, apart = (make_cache(bench, "f32", 64, n, 0, 2, 8) for _ in range(2))
     all_q, all_k, all_v = pieces(bench, [q, k, v])

@@ -92,20 +92,30 @@ def test_workgroups_of_any_shape(type_name: str, tune: Tuning) -> None:
 
 
 @pytest.mark.parametrize(
-    ("branch", "scaled", "normed"),
+    ("branch", "branch_normed", "scaled", "normed"),
     [
-        (True, True, True),
-        (True, True, False),
-        (True, False, True),
-        (True, False, False),
-        (False, False, True),
+        (True, True, True, True),
+        (True, True, True, False),
+        (True, True, False, True),
+        (True, True, False, False),
+        (True, False, True, True),
+        (True, False, False, True),
+        (True, False, False, False),
+        (False, False, False, True),
     ],
 )
 def test_each_part_of_a_stream_is_optional(
-    branch: bool, scaled: bool, normed: bool
+    branch: bool, branch_normed: bool, scaled: bool, normed: bool
 ) -> None:
     with bench(ODD) as on:
-        stream = Stream(on, 704, branch=branch, scaled=scaled, normed=normed)
+        stream = Stream(
+            on,
+            704,
+            branch=branch,
+            branch_normed=branch_normed,
+            scaled=scaled,
+            normed=normed,
+        )
         check_stream(on, stream, mixed("Q8_0", 2, 704, (20, 4)))
 
 

@@ -112,7 +112,7 @@ def test_native_halves_are_the_bytes_of_packed_ones() -> None:
         with bench(replace(SOFTWARE, kv_f16=kv_f16)) as on:
             cache = caches.make_cache(on, "f16", 8, 5, 0, 1, dim)
             rope = caches.make_rope(on, 1e4, dim, dim // 2, 8)
-            weights = (on.vector(norm) for norm in norms)
+            weights = on.vectors(*norms)
             heads = Heads(*caches.pieces(on, rows), *weights, rope, caches.EPS)
             op = functools.partial(Ops.head_norm_rope, heads=heads, cache=cache)
             on.run(op, n_tokens=n)
