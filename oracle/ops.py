@@ -127,14 +127,14 @@ def matvec_many(
     return products if cap is None else [softcap(y, cap) for y in products]
 
 
-def matvec_geglu(x: Array, gate: Array, up: Array) -> Array:
+def matvec_glu(x: Array, gate: Array, up: Array, unit: str = "geglu") -> Array:
     """Multiply by both matrices of a gated unit, or by one where up is given.
 
     Shapes: x [1, dim_in]; gate [dim, dim_in]; up [dim, dim_in] or [dim]; result
     [1, dim].
     """
     factor = up[None, :] if up.ndim == 1 else matmul(x, up)
-    return geglu(matmul(x, gate), factor)
+    return glu(matmul(x, gate), factor, unit)
 
 
 def rope_frequencies(
@@ -361,6 +361,11 @@ def swiglu(gate: Array, up: Array) -> Array:
 def geglu(gate: Array, up: Array) -> Array:
     """Multiply gelu_tanh(gate) by up; all shapes equal."""
     return (gelu_tanh(gate) * up).astype(gate.dtype)
+
+
+def glu(gate: Array, up: Array, unit: str = "geglu") -> Array:
+    """Apply a gated unit by its name: geglu or swiglu."""
+    return {"geglu": geglu, "swiglu": swiglu}[unit](gate, up)
 
 
 def router(

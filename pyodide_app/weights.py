@@ -83,12 +83,12 @@ def place_all(infos: Mapping[str, TensorInfo], limits: Limits) -> dict[str, Weig
 
 
 def _vectors_by_layer(placed: Mapping[str, Weight]) -> dict[str, dict[str, Weight]]:
-    """Return the vectors of each layer, and of none: a kernel reads those of one."""
+    """Return the vectors of each layer, and each other one by itself."""
     groups: dict[str, dict[str, Weight]] = {}
     for name, weight in placed.items():
         if len(weight.dims) == 1:
             is_in_layer = name.startswith("blk.")
-            layer = ".".join(name.split(".")[:2]) if is_in_layer else ""
+            layer = ".".join(name.split(".")[:2]) if is_in_layer else name
             groups.setdefault(layer, {})[name] = weight
     return groups
 

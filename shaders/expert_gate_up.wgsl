@@ -2,7 +2,7 @@
 //
 //   S = the top_k largest logits, in falling order;  s = table[S_j]
 //   routing[j] = S_j;  routing[weights_begin + j] = softmax(logits[S])[j] * scale[S_j]
-//   y[j, r] = gelu(sum_d gate[s, r, d] * x[d]) * sum_d up[s, up_row + r, d] * x[d]
+//   y[j, r] = act(sum_d gate[s, r, d] * x[d]) * sum_d up[s, up_row + r, d] * x[d]
 //
 // Ties go to the lower index; see router_top_k.
 //
@@ -17,9 +17,9 @@
 // dispatch   (ceil(n_rows / (4 * ROWS)), top_k, 1)
 // oracle     oracle.ops.expert_gate_up
 // tolerance  rtol=1e-6 atol=1e-7
-// notes      rtol is of 1.13 G |u| + |gelu(g)| U + 2 |y|, with g and u the sums of gate and
+// notes      rtol is of 1.13 G |u| + |act(g)| U + 2 |y|, with g and u the sums of gate and
 //            up, G and U those of their absolute terms: each sum is 1e-6 of G or U off, as
-//            in matvec, gelu's slope is at most 1.13, and geglu's own error 2e-6 of y.
+//            in matvec, act's slope (see glu) is at most 1.13, and the unit's error 2e-6 of y.
 //            Every workgroup chooses the experts for itself: of 128, that takes 3 barriers
 //            and 450 instructions of a SIMD32 unit, beside some 20,000 for the 64 weight
 //            rows (100 kB of Q4_K at dim_in 2816) of a workgroup with 32 rows of y. That is
@@ -57,7 +57,7 @@ struct Params {
 
 //#include "common/math.wgsl"
 //#include "common/order.wgsl"
-//#include "common/gelu.wgsl"
+//#include "common/unit_{unit}.wgsl"
 //#include "common/logit.wgsl"
 //#include "common/top_k.wgsl"
 //#include "common/chosen_weight.wgsl"
@@ -98,6 +98,6 @@ fn main(
   gate = lanes_sum(thread.x, thread.y, gate);
   up = lanes_sum(thread.x, thread.y, up);
   for (var k = thread.x; k < 4u && row + k < n_rows; k += LANES) {
-    y[group.y * n_rows + row + k] = gelu(gate[k]) * up[k];
+    y[group.y * n_rows + row + k] = unit(gate[k], up[k]);
   }
 }

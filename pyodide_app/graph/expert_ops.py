@@ -18,6 +18,7 @@ from pyodide_app.graph.tensors import (
     Tensor,
     Weight,
 )
+from pyodide_app.graph.vector_ops import GEGLU
 
 
 class ExpertOps(BucketOps):
@@ -58,7 +59,7 @@ class ExpertOps(BucketOps):
         routing = self.router_top_k(logits, scale, top_k)
         routing = self.expert_sort(routing, slots.n_experts)
         both = self.experts(x, gate_up, routing, slots, gather=True)
-        return self.geglu(both, both, ffn_dim, up_offset=ffn_dim), routing
+        return self.glu(both, both, ffn_dim, up_offset=ffn_dim), routing
 
     def expert_output(
         self, x: Tensor, weight: Weight, routing: Routing, slots: ExpertSlots
@@ -141,7 +142,7 @@ class ExpertOps(BucketOps):
                     "weights_begin": weights_begin,
                 },
                 (-(-n_rows // (FOUR * fours)), top_k, 1),
-                slots={"gate": gate.dot, "up": up.dot},
+                slots={"gate": gate.dot, "up": up.dot, "unit": GEGLU},
                 overrides={
                     "LANES": self.tuning.lanes,
                     "ROWS": fours,

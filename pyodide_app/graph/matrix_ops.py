@@ -8,6 +8,7 @@ from typing import Any
 from pyodide_app.graph.input_ops import InputOps, Taken
 from pyodide_app.graph.recorder import Groups, fold
 from pyodide_app.graph.tensors import PIECE_ALIGNMENT, Input, Tensor, Weight
+from pyodide_app.graph.vector_ops import GEGLU
 
 MOST_MATRICES = 3  # of one matvec_many
 FOUR = 4  # rows that a thread of a matvec works on at once
@@ -39,20 +40,26 @@ class MatrixOps(InputOps):
         return results
 
     def gated(
-        self, x: Input, gate: Weight, up: Weight | Tensor, up_begin: int = 0
+        self,
+        x: Input,
+        gate: Weight,
+        up: Weight | Tensor,
+        up_begin: int = 0,
+        *,
+        unit: str = GEGLU,
     ) -> Tensor:
-        """Return gelu(x @ gate.T) * up: [n, dim_in] -> [n, dim].
+        """Return act(x @ gate.T) * up: [n, dim_in] -> [n, dim].
 
         `up` is a matrix that multiplies x too, or is given: [n, *], from column
-        `up_begin` on.
+        `up_begin` on. `unit` says what act is.
         """
         matrices = [gate] if isinstance(up, Tensor) else [gate, up]
         if self._takes_one_row(x, *matrices):
-            return self.matvec_geglu(x, gate, up, up_begin)
+            return self.matvec_glu(x, gate, up, up_begin, unit=unit)
         x = self.settle(x)
         left = self.linear(x, gate)
         right = up if isinstance(up, Tensor) else self.linear(x, up)
-        return self.geglu(left, right, gate.n_rows, up_offset=up_begin)
+        return self.glu(left, right, gate.n_rows, up_offset=up_begin, unit=unit)
 
     def _product(self, x: Tensor, weight: Weight, y: Tensor) -> Tensor:
         """Write x @ weight.T into y, by matvec or matmul."""
@@ -119,10 +126,16 @@ class MatrixOps(InputOps):
         )
         return results
 
-    def matvec_geglu(
-        self, x: Input, gate: Weight, up: Weight | Tensor, up_begin: int = 0
+    def matvec_glu(
+        self,
+        x: Input,
+        gate: Weight,
+        up: Weight | Tensor,
+        up_begin: int = 0,
+        *,
+        unit: str = GEGLU,
     ) -> Tensor:
-        """Return one row's gelu(gate) * up: [1, dim_in] -> [1, n_rows].
+        """Return one row's act(gate) * up: [1, dim_in] -> [1, n_rows].
 
         The weights are of one part each; `up` may be given, as in `gated`.
         """
@@ -130,7 +143,7 @@ class MatrixOps(InputOps):
         taken = self._take(x)
         turns, groups = self._rows(taken, [gate.n_rows])
         self._record(
-            "matvec_geglu",
+            "matvec_glu",
             {
                 **taken.tensors,
                 "gate_weight": self._part(gate.parts[0]),
@@ -148,6 +161,7 @@ class MatrixOps(InputOps):
                 "input": taken.slot,
                 "gate": gate.dot,
                 "up": "given" if isinstance(up, Tensor) else up.dot,
+                "unit": unit,
             },
             overrides={**turns, **taken.overrides},
             label=gate.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pyodide_app.graph.recorder import Recorder, fold
 from pyodide_app.graph.tensors import Normed, Residual, Tensor, Weight
 
+GEGLU, SWIGLU = "geglu", "swiglu"  # gated units: files shaders/common/unit_*.wgsl
+
 
 class VectorOps(Recorder):
     """Part of `Ops`."""
@@ -154,20 +156,21 @@ class VectorOps(Recorder):
         )
         return y
 
-    def geglu(
+    def glu(
         self,
         gate: Tensor,
         up: Tensor,
         dim: int,
         *,
+        unit: str = GEGLU,
         gate_offset: int = 0,
         up_offset: int = 0,
     ) -> Tensor:
-        """Return gelu(gate) * up on `dim` columns of each: [n, *] -> [n, dim]."""
+        """Return act(gate) * up on `dim` columns of each: [n, *] -> [n, dim]."""
         n = gate.shape[0]
         y = Tensor((n, dim))
         self._record(
-            "geglu",
+            "glu",
             {"gate": gate, "up": up, "y": y},
             {
                 "dim": dim,
@@ -177,6 +180,7 @@ class VectorOps(Recorder):
                 "up_offset": up_offset,
             },
             (-(-dim // self.tuning.threads), n, 1),
+            slots={"unit": unit},
             overrides={"WG": self.tuning.threads},
         )
         return y

@@ -60,12 +60,12 @@ def test_pieces_lie_in_their_tensor_and_keep_it() -> None:
 
 def test_a_norm_is_recorded_with_what_reads_it_first() -> None:
     for tune, expected in (
-        (HARDWARE, ["matvec_many", "matvec_geglu"]),
-        (SOFTWARE, ["add_norm", "matvec_many", "matvec_geglu"]),
+        (HARDWARE, ["matvec_many", "matvec_glu"]),
+        (SOFTWARE, ["add_norm", "matvec_many", "matvec_glu"]),
         # A norm that several kernels read, and no workgroup holds.
         (
             dataclasses.replace(HARDWARE, fold_bytes=1024),
-            ["add_norm", "matvec_many", "matvec_geglu"],
+            ["add_norm", "matvec_many", "matvec_glu"],
         ),
     ):
         ops, (x, following) = recorder(tune), stream()

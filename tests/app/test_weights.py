@@ -48,6 +48,17 @@ def test_a_binding_bounds_how_many_lie_together() -> None:
     assert [buffer.size for buffer in dict.fromkeys(buffers)] == [1024, 1024, 512]
 
 
+def test_the_vectors_of_a_layer_lie_together_wherever_a_binding_ends() -> None:
+    small = dataclasses.replace(LIMITS, max_binding_bytes=1024)
+    names = [f"blk.{layer}.{name}" for name in "abc" for layer in (0, 1, 10)]
+    placed = weights.place_all(infos(**dict.fromkeys(names, (60,))), small)
+    buffers = {name: placed[name].parts[0].view.buffer for name in names}
+    for layer in (0, 1, 10):
+        assert len({buffers[f"blk.{layer}.{name}"] for name in "abc"}) == 1
+    assert len(set(buffers.values())) > 1
+    assert max(buffer.size for buffer in buffers.values()) <= 1024
+
+
 @pytest.mark.parametrize("rest", [0, 4, 8, 12])
 def test_no_part_with_its_whole_loads_is_more_than_a_binding(rest: int) -> None:
     # 17 rows of 34 bytes are 578; rounded up to loads of 16 bytes, 592.

@@ -119,7 +119,7 @@ def test_layers_that_store_nothing_run_for_the_last_token(
     # At its end the rest runs as in a decode step.
     for layer in layers[last + 1 :]:
         assert ends[layer.index] == step[layer.index]
-    many = {"matmul", "expert_matmul", "attention_prefill", "geglu", "expert_sort"}
+    many = {"matmul", "expert_matmul", "attention_prefill", "glu", "expert_sort"}
     rest = kernels(plans[16, True], lambda each: (layer_of(each) or 0) > last)
     assert not many & set(rest)
     n_matmuls = kernels(plans[16, True], lambda each: layer_of(each) == last)

@@ -112,8 +112,8 @@ def test_gated_products_by_definition() -> None:
     x, gate, up = normal(1, 5), normal(3, 5), normal(3, 5)
     left = [gelu(dot(x[0], row)) for row in gate]
     right = [dot(x[0], row) for row in up]
-    close(ops.matvec_geglu(x, gate, up), np.array([np.multiply(left, right)]))
-    close(ops.matvec_geglu(x, gate, up[:, 0]), np.array([np.multiply(left, up[:, 0])]))
+    close(ops.matvec_glu(x, gate, up), np.array([np.multiply(left, right)]))
+    close(ops.matvec_glu(x, gate, up[:, 0]), np.array([np.multiply(left, up[:, 0])]))
 
 
 def gelu(z: float) -> float:

@@ -14,7 +14,7 @@ from tests.shaders import (
     test_expert_matmul,
     test_matmul,
     test_matvec,
-    test_matvec_geglu,
+    test_matvec_glu,
     test_matvec_many,
     test_rms_norm,
     test_router,
@@ -33,8 +33,10 @@ CASES: dict[str, Callable[[Tuning], object]] = {
     "matvec f16": partial(test_matvec.test_matches_the_oracle, "F16"),
     "matvec q4_k": partial(test_matvec.test_matches_the_oracle, "Q4_K"),
     "matvec q6_k": partial(test_matvec.test_matches_the_oracle, "Q6_K"),
-    "matvec_geglu": partial(
-        test_matvec_geglu.test_multiplies_a_given_vector, given=False
+    "matvec_glu": partial(
+        test_matvec_glu.test_multiplies_a_given_vector,
+        given=False,
+        unit="swiglu",
     ),
     "matvec_many": partial(test_matvec_many.test_workgroups_of_any_shape, "Q4_K"),
     "rms_norm": partial(test_rms_norm.test_matches_the_oracle, 2816),

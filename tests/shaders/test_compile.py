@@ -24,6 +24,8 @@ MATRICES = {
 }  # files of slots that take a format, by folder
 SLOTS = {
     "kv": ["f16", "f32"],
+    "pairs": ["halves", "neighbours"],
+    "unit": ["geglu", "swiglu"],
     "input": ["residual", "splits", "vector"],
     "tile": ["private", "workgroup"],
     # Of kernels that multiply by rows:

@@ -78,7 +78,7 @@ def test_products_compute_their_input_as_natively() -> None:
     is_gated[folded_plan.DIM + 14 : -5] = True
     for which, kernel, most in (
         (~is_gated, "matvec_many", 4),
-        (is_gated, "matvec_geglu", 50),
+        (is_gated, "matvec_glu", 50),
     ):
         bound = 2 * most * tolerance(kernel)[0] * np.abs(native[which]).max()
         assert np.abs(browser[which] - native[which]).max() <= bound

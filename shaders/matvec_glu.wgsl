@@ -1,7 +1,8 @@
-// matvec_geglu - the gated unit of one vector, which may still have to be made.
+// matvec_glu - the gated unit of one vector, which may still have to be made.
 //
-//   y[r] = gelu(sum_d gate[r, d] * h[d]) * sum_d up[r, d] * h[d]
-//   or, up being a vector (dot/given.wgsl), the second factor is up[up_begin + r]
+//   y[r] = act(sum_d gate[r, d] * h[d]) * sum_d up[r, d] * h[d]
+//   or, up being a vector (dot/given.wgsl), the second factor is up[up_begin + r];
+//   act is gelu or another activation (see glu)
 //
 // shapes     gate, up: [n_rows, dim_in] quant, or up: a vector;  y: [n_rows];
 //            h: [dim_in], by an input (shaders/input/) from x, more and vectors;
@@ -10,11 +11,11 @@
 // overrides  LANES: threads that share four rows, ROWS: such fours at a time,
 //            TURNS: how many times a workgroup does that
 // dispatch   n_rows / (4 * ROWS * TURNS) workgroups, folded into y
-// oracle     oracle.ops.matvec_geglu
+// oracle     oracle.ops.matvec_glu
 // tolerance  rtol=6e-6 atol=1e-7
-// notes      rtol is of 1.13 G |up| + |gelu| U, where G and U are the sums of the absolute
-//            values of gate's and up's terms: 1.13 is gelu's steepest slope, 3.4e-6 the
-//            error of a sum (matvec_many), and 2e-6 that of gelu itself.
+// notes      rtol is of 1.13 G |up| + |act| U, where G and U are the sums of the absolute
+//            values of gate's and up's terms: 1.13 is the steepest slope of an activation,
+//            3.4e-6 the error of a sum (matvec_many), and 2e-6 that of the unit itself.
 override LANES: u32 = 16u;
 override ROWS: u32 = 4u;
 override TURNS: u32 = 1u;
@@ -44,7 +45,7 @@ struct Params {
 //#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"
 //#include "common/math.wgsl"
-//#include "common/gelu.wgsl"
+//#include "common/unit_{unit}.wgsl"
 
 @compute @workgroup_size(LANES, ROWS)
 fn main(
@@ -67,7 +68,7 @@ fn main(
     gate = lanes_sum(thread.x, thread.y, gate);
     up = lanes_sum(thread.x, thread.y, up);
     for (var k = thread.x; k < 4u && row + k < params.n_rows; k += LANES) {
-      y[row + k] = gelu(gate[k]) * up[k];
+      y[row + k] = unit(gate[k], up[k]);
     }
   }
 }

@@ -1,4 +1,4 @@
-"""matvec_geglu against the oracle: up a matrix or a given vector."""
+"""matvec_glu against the oracle: up a matrix or a given vector."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
+from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
 from tests.compare import close
 from tests.gpu import Bench, random_input
 from tests.shaders import matrices
@@ -17,15 +18,23 @@ from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
 from tests.shaders.streams import ODD, TURNS, Stream, kernels_of
 from tests.shaders.test_matvec_many import mixed, widths
 
-SLOPE = 1.13  # of gelu at its steepest
+SLOPE = 1.13  # of gelu at its steepest; of silu it is 1.10
+ACTS = {GEGLU: oracle.gelu_tanh, SWIGLU: oracle.silu}
 
 
-def bounds(h: Array, magnitude: Array, gate: Array, up: Array | None, factor: Array):
+def bounds(
+    h: Array,
+    magnitude: Array,
+    gate: Array,
+    up: Array | None,
+    factor: Array,
+    unit: str = GEGLU,
+):
     """Return the expected result, and what the header's rtol is of."""
-    expected = oracle.matvec_geglu(h, gate, factor[0] if up is None else up)
+    expected = oracle.matvec_glu(h, gate, factor[0] if up is None else up, unit)
     of_gate = oracle.matvec(magnitude, np.abs(gate))
     of_up = np.abs(factor) if up is None else oracle.matvec(magnitude, np.abs(up))
-    left = np.abs(oracle.gelu_tanh(oracle.matvec(h, gate)))
+    left = np.abs(ACTS[unit](oracle.matvec(h, gate)))
     return expected, SLOPE * of_gate * np.abs(factor) + left * of_up
 
 
@@ -40,7 +49,7 @@ def check(on: Bench, stream: Stream, gate: Matrix, up: Matrix | None) -> Array:
     def record(ops):
         x, h = stream.norm(ops)
         y = ops.gated(h, first, second, begin)
-        assert kernels_of(ops) == ["matvec_geglu"]
+        assert kernels_of(ops) == ["matvec_glu"]
         return [x.tensor, y]
 
     total, y = on.run(record)
@@ -49,7 +58,7 @@ def check(on: Bench, stream: Stream, gate: Matrix, up: Matrix | None) -> Array:
         values, factor = up.values, oracle.matvec(stream.h, up.values)
     expected, bound = bounds(stream.h, stream.magnitude, gate.values, values, factor)
     close("add_norm", total, stream.total)
-    close_sums("matvec_geglu", y, expected, bound)
+    close_sums("matvec_glu", y, expected, bound)
     return y
 
 
@@ -72,20 +81,21 @@ def test_workgroups_of_any_shape(type_name: str, tune: Tuning) -> None:
         check(on, Stream(on, dim), gate, None)
 
 
+@pytest.mark.parametrize("unit", [GEGLU, SWIGLU])
 @pytest.mark.parametrize("given", [False, True], ids=["matrix", "given"])
 @pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=lambda t: t.label)
-def test_multiplies_a_given_vector(tune: Tuning, given: bool) -> None:
+def test_multiplies_a_given_vector(tune: Tuning, given: bool, unit: str) -> None:
     gate, up = matrix("Q4_K", 37, 512, seed=1), matrix("Q6_K", 37, 512, seed=2)
     x, factor = random_input(3, 1, 512), random_input(4, 1, 37)
     with bench(tune) as on:
         first = gate.place(on)
         second = on.tensor(factor) if given else up.place(on)
-        (y,) = on.run(lambda ops: ops.gated(on.tensor(x), first, second))
+        (y,) = on.run(lambda ops: ops.gated(on.tensor(x), first, second, unit=unit))
     wide = x.astype(np.float64)
     values = None if given else up.values
     factor = factor if values is None else oracle.matvec(wide, values)
-    expected, bound = bounds(wide, np.abs(wide), gate.values, values, factor)
-    close_sums("matvec_geglu", y, expected, bound)
+    expected, bound = bounds(wide, np.abs(wide), gate.values, values, factor, unit)
+    close_sums("matvec_glu", y, expected, bound)
 
 
 def test_multiplies_what_is_quantised_to_int8() -> None:
@@ -97,7 +107,7 @@ def test_multiplies_what_is_quantised_to_int8() -> None:
     h = oracle.quantise_int8(x)
     factor = oracle.matvec(h, up.values)
     expected, bound = bounds(h, np.abs(h), gate.values, up.values, factor)
-    close_sums("matvec_geglu", y, expected, bound)
+    close_sums("matvec_glu", y, expected, bound)
 
 
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 300])
@@ -125,8 +135,8 @@ def test_several_tokens_and_divided_matrices_go_step_by_step() -> None:
     wide = x.astype(np.float64)
     factor = oracle.matvec(wide, up.values)
     expected, bound = bounds(wide, np.abs(wide), gate.values, up.values, factor)
-    close_sums("matvec_geglu", many, expected, bound)
-    close_sums("matvec_geglu", one, expected[:1], bound[:1])
+    close_sums("matvec_glu", many, expected, bound)
+    close_sums("matvec_glu", one, expected[:1], bound[:1])
 
 
 def test_repeats_to_the_bit() -> None:
