@@ -28,7 +28,7 @@ from pyodide_app.graph.plan import Buffer, Dispatch, Plan
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.layout import Layout
 from pyodide_app.model_argument import open_model
-from pyodide_app.models.gemma4_config import Config
+from pyodide_app.models.config import Config
 from pyodide_app.passes import Passes
 from pyodide_app.preflight import LoadOptions
 from tests import realshape
@@ -131,7 +131,7 @@ async def measure(name: str, sources: Sequence[ByteSource], n_keys: int) -> Cost
         of_batch["host_calls"],
         of_batch["objects"],
         of_batch["bytes_read"] / BATCH,
-        bool(config.per_layer_dim),
+        layout.model.family.host_table in layout.model.weights,
     )
 
 
@@ -179,7 +179,7 @@ def weight_bytes(config: Config, layout: Layout, plan: Plan) -> int:
 def matrix_bytes(config: Config, owner: Owners, dispatch: Dispatch) -> int:
     """Add up what a dispatch reads of matrices.
 
-    A gather reads one row, a routed matrix the `top_k` chosen experts, all others the
+    A gather reads one row, a routed matrix the chosen experts, all others the
     whole of what is bound.
     """
     total = 0
@@ -191,7 +191,7 @@ def matrix_bytes(config: Config, owner: Owners, dispatch: Dispatch) -> int:
         if dispatch.variant.kernel == "embed":
             total += view.size // weight.parts[0].count
         elif len(weight.dims) == 3:
-            total += view.size * config.top_k // weight.dims[2]
+            total += view.size * config.n_experts_used // weight.dims[2]
         else:
             total += view.size
     return total

@@ -37,7 +37,7 @@ from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View
 from pyodide_app.kv_cache import KV_BYTES
 from pyodide_app.layout import Layout
 from pyodide_app.measure import Measured, measure
-from pyodide_app.models.gemma4_config import Config
+from pyodide_app.models.config import Config
 from pyodide_app.passes import Passes
 from pyodide_app.sampling import SamplingOptions, pack_state
 

@@ -71,7 +71,7 @@ class Engine(Runner):
             "dim": config.dim,
             "n_vocab": config.n_vocab,
             "n_experts": config.n_experts,
-            "top_k": config.top_k,
+            "top_k": config.n_experts_used,
             "adapter": self.device.info.name,
             "backend": self.device.info.backend,
             "kernels": str(loaded.choice),

@@ -14,10 +14,9 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, Plan, whole
 from pyodide_app.graph.tensors import Rope
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.models import gemma4
-from pyodide_app.models.gemma4_config import Config
+from pyodide_app.models.config import Config, RopeSpec
+from pyodide_app.models.family import Family, Model, make_caches, make_slots
 
-PER_LAYER_TABLE = "per_layer_token_embd.weight"
 _LARGER_GPU = "Use a GPU with a larger limit"
 
 
@@ -25,8 +24,8 @@ _LARGER_GPU = "Use a GPU with a larger limit"
 class Layout:
     """The model with a place for each of its parts, and the passes that it replays."""
 
-    model: gemma4.Model
-    rows: weights.HostRows | None  # of per-layer embeddings that stay in the file
+    model: Model
+    rows: weights.HostRows | None  # of a table that stays in the file
     tuning: Tuning
     step: step.StepBuffers
     arena: Arena  # with the scratch buffers of all passes
@@ -46,7 +45,7 @@ class Layout:
         """Return rotary tables, slot tables, gathered rows and the steps' own."""
         model = self.model
         slots = dict.fromkeys(slot.view.buffer for slot in model.slots.values())
-        ropes = [model.rope.table.buffer, model.rope_swa.table.buffer]
+        ropes = [rope.table.buffer for rope in model.ropes]
         gathered = self.rows.buffers if self.rows else []
         return [*ropes, *slots, *gathered, *self.step.all]
 
@@ -62,6 +61,7 @@ class Layout:
 
 
 def describe(
+    family: Family,
     config: Config,
     chosen: Mapping[str, TensorInfo],
     limits: Limits,
@@ -70,18 +70,18 @@ def describe(
     n_ctx: int,
     kv: str,
     on_host: bool,
-    rotated: int | None = None,
 ) -> Layout:
-    """Give everything a place; `on_host` leaves per-layer embeddings in the file.
+    """Give everything a place; `on_host` leaves the family's table in the file.
 
-    `rotated` pairs of a global head rotate, where the file says how many. Passes get
-    narrower until one binding holds each scratch buffer.
+    Passes get narrower until one binding holds each scratch buffer.
     Raises DeviceLimitError for what no binding holds.
     """
     most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
-    ropes = _describe_ropes(config, n_ctx, rotated)
+    ropes = tuple(_describe_rope(spec, n_ctx) for spec in config.ropes)
     while True:
-        layout = _describe(config, chosen, limits, tune, n_ctx, kv, on_host, ropes)
+        layout = _describe(
+            family, config, chosen, limits, tune, n_ctx, kv, on_host, ropes
+        )
         widest = max(buffer.size for buffer in layout.arena.buffers)
         if widest <= most or tune.chunk == 1:
             break
@@ -92,6 +92,7 @@ def describe(
 
 
 def _describe(
+    family: Family,
     config: Config,
     chosen: Mapping[str, TensorInfo],
     limits: Limits,
@@ -99,21 +100,22 @@ def _describe(
     n_ctx: int,
     kv: str,
     on_host: bool,
-    ropes: tuple[Rope, Rope],
+    ropes: tuple[Rope, ...],
 ) -> Layout:
-    table = chosen[PER_LAYER_TABLE] if on_host else None
+    table = chosen[family.host_table] if on_host else None
     on_device = {name: info for name, info in chosen.items() if info is not table}
     placed = weights.place_all(on_device, limits)
     rows = None
     if table is not None:
         rows = weights.HostRows(table, tune.chunk, limits)
-        placed[PER_LAYER_TABLE] = rows.weight
-    model = gemma4.Model(
+        placed[family.host_table] = rows.weight
+    model = Model(
+        family,
         config,
         placed,
-        gemma4.make_caches(config, kv, n_ctx, tune.chunk),
-        *ropes,
-        gemma4.make_slots(config),
+        make_caches(config, kv, n_ctx, tune.chunk),
+        ropes,
+        make_slots(config),
         rows.numbers if rows else None,
     )
     buffers = step.make_buffers(config.n_vocab, tune.chunk, n_ctx)
@@ -125,21 +127,12 @@ def _describe(
     return Layout(model, rows, tune, buffers, arena, plans)
 
 
-def _describe_ropes(
-    config: Config, n_ctx: int, rotated: int | None
-) -> tuple[Rope, Rope]:
-    """Return the rotary tables of the global and of the sliding layers."""
+def _describe_rope(spec: RopeSpec, n_ctx: int) -> Rope:
+    """Return a place for a rotary table."""
     fine = rope.fine_positions(n_ctx)
     coarse = -(-n_ctx // fine)
-    ropes = []
-    for is_sliding, label in ((False, "rope"), (True, "rope_swa")):
-        n_pairs = config.head_dim(is_sliding) // 2
-        if not is_sliding:
-            share = min(n_pairs, int(n_pairs * config.rotated_share))
-            n_pairs = share if rotated is None else rotated
-        buffer = Buffer(label, max(16, 8 * n_pairs * (fine + coarse)))
-        ropes.append(Rope(whole(buffer), n_pairs, fine))
-    return ropes[0], ropes[1]
+    buffer = Buffer(spec.label, max(16, 8 * spec.n_pairs * (fine + coarse)))
+    return Rope(whole(buffer), spec.n_pairs, fine, spec.pairs)
 
 
 def _check_sizes(buffers: Iterable[Buffer], most: int) -> None:

@@ -13,9 +13,10 @@ from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
 from pyodide_app.graph import rope
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.layout import PER_LAYER_TABLE, Layout
-from pyodide_app.models import gemma4
-from pyodide_app.models.gemma4_config import ARCHITECTURE, Config, select_tensors
+from pyodide_app.layout import Layout
+from pyodide_app.models import find_family
+from pyodide_app.models.config import Config, Reader, RopeSpec
+from pyodide_app.models.family import Family, Model, select_tensors
 from pyodide_app.passes import Passes
 from pyodide_app.preflight import Fit, LoadOptions
 from pyodide_app.tokenizer import Tokenizer
@@ -67,7 +68,7 @@ class Loaded(Checked):
     choice: variants.Choice  # of kernels
 
     @property
-    def model(self) -> gemma4.Model:
+    def model(self) -> Model:
         """Return the model with its weights, caches and tables."""
         return self.layout.model
 
@@ -78,7 +79,7 @@ class Loaded(Checked):
 
     @property
     def rows(self) -> weights.HostRows | None:
-        """Return the per-layer embeddings that stay in the file, if they do."""
+        """Return the table that stays in the file, if there is one."""
         return self.layout.rows
 
 
@@ -87,12 +88,20 @@ class _Header:
     """What a file's header says: the model's sizes, and the tensors of a pass."""
 
     file: GGUFFile
+    family: Family
     config: Config
     chosen: dict[str, TensorInfo]
 
+    def arrange(self, adapter: AdapterInfo, options: LoadOptions) -> Arranged:
+        """Say how the model would run on an adapter."""
+        return preflight.arrange(
+            self.family, self.config, self.chosen, adapter, options
+        )
+
     def resident(self, fitted: Fit) -> dict[str, TensorInfo]:
         """Return the tensors that go to the device."""
-        left = PER_LAYER_TABLE if fitted.mode == preflight.HOST_EMBEDDINGS else None
+        on_host = fitted.mode == preflight.HOST_EMBEDDINGS
+        left = self.family.host_table if on_host else None
         return {name: info for name, info in self.chosen.items() if name != left}
 
 
@@ -104,8 +113,7 @@ async def check(
     Raises what `load` raises before it reads weights.
     """
     header = await _read_header(sources)
-    fit, layout = preflight.arrange(header.config, header.chosen, adapter, options)
-    return Checked(header.file, fit, layout)
+    return Checked(header.file, *header.arrange(adapter, options))
 
 
 async def load(
@@ -124,36 +132,23 @@ async def load(
     weights are read; what was allocated is freed.
     """
     progress(Progress("header", 0, 1))
-    header = await _read_header(sources)
+    header = await _with_factors(await _read_header(sources))
     progress(Progress("kernels", 0, 1))
     choice = await variants.choose(device, options.kernels, options.kept, options.tune)
     options = replace(options, tune=choice.tune)
-    arranged = _arrange(header, device, options)
-    factors = await _global_factors(header)
-    rotated = rope.rotated_pairs(factors)
-    if rotated != arranged[1].model.rope.n_pairs:  # which the header did not say
-        arranged = _arrange(header, device, options, rotated)
+    arranged = header.arrange(device.info, options)
     progress(Progress("tokenizer", 0, 1, arranged[0]))
     tokenizer = _make_tokenizer(header.file, header.config)
     progress(Progress("weights", 0, _total(header.resident(arranged[0]))))
-    reserved = await _reserve(device, header, options, rotated, arranged, make_room)
-    passes = await _fill(device, header, factors, reserved, progress)
+    reserved = await _reserve(device, header, options, arranged, make_room)
+    passes = await _fill(device, header, reserved, progress)
     return Loaded(header.file, *reserved, tokenizer, passes, choice)
-
-
-def _arrange(
-    header: _Header, device: Device, options: LoadOptions, rotated: int | None = None
-) -> Arranged:
-    return preflight.arrange(
-        header.config, header.chosen, device.info, options, rotated
-    )
 
 
 async def _reserve(
     device: Device,
     header: _Header,
     options: LoadOptions,
-    rotated: int,
     arranged: Arranged,
     make_room: Callable[[], bool],
 ) -> Arranged:
@@ -167,14 +162,18 @@ async def _reserve(
     if refusal is None:
         return arranged
     on_host = replace(options, host_embeddings=True)
-    smaller = _arrange(header, device, on_host, rotated)
+    smaller = header.arrange(device.info, on_host)
     if smaller[0].mode != arranged[0].mode:
         refusal = await _make(device, smaller[1])
         if refusal is None:
             return smaller
     held, cause = refusal
     longest = preflight.longest_context(
-        header.config, header.chosen, device.info, replace(on_host, memory=held)
+        header.family,
+        header.config,
+        header.chosen,
+        device.info,
+        replace(on_host, memory=held),
     )
     raise preflight.out_of_memory(smaller[0], held, cause, longest) from cause
 
@@ -206,7 +205,6 @@ async def _make(
 async def _fill(
     device: Device,
     header: _Header,
-    factors: Sequence[float],
     reserved: Arranged,
     progress: Callable[[Progress], None],
 ) -> Passes:
@@ -216,7 +214,7 @@ async def _fill(
     prompt = passes.begin(passes.prompt)
     try:
         await _upload(device, header, fitted, layout, progress)
-        _write_tables(device, header.config, factors, fitted, layout)
+        _write_tables(device, fitted, layout)
         progress(Progress("pipelines", 0, 1))
         await prompt
     except BaseException:
@@ -229,19 +227,10 @@ async def _fill(
 async def _read_header(sources: Sequence[ByteSource]) -> _Header:
     """Read the header, and choose the tensors of a pass."""
     file = await read_gguf(sources)
-    _check_architecture(file)
-    config = Config.from_file(file.metadata, file.tensors)
-    return _Header(file, config, select_tensors(config, file.tensors))
-
-
-def _check_architecture(file: GGUFFile) -> None:
-    if file.architecture != ARCHITECTURE:
-        raise errors.UnsupportedArchitectureError(
-            "this model's architecture is not supported",
-            found=repr(file.architecture),
-            expected=repr(ARCHITECTURE),
-            remedy="Choose a Gemma 4 text model",
-        )
+    family = find_family(file.architecture)
+    config = family.read(Reader(file.metadata, file.tensors))
+    chosen = select_tensors(family, config, file.tensors)
+    return _Header(file, family, config, chosen)
 
 
 def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
@@ -283,37 +272,36 @@ def _total(infos: Mapping[str, TensorInfo]) -> int:
     return sum(info.size for info in infos.values())
 
 
-def _write_tables(
-    device: Device,
-    config: Config,
-    factors: Sequence[float],
-    fitted: Fit,
-    layout: Layout,
-) -> None:
+def _write_tables(device: Device, fitted: Fit, layout: Layout) -> None:
     """Write the rotary tables, the slot tables and the numbers of gathered rows."""
-    model = layout.model
-    for rotary, theta, divisors in (
-        (model.rope, config.rope_theta, factors),
-        (model.rope_swa, config.rope_theta_swa, [1.0] * (config.head_dim(True) // 2)),
-    ):
-        table = rope.make_table(theta, 2 * len(divisors), divisors, fitted.n_ctx)
+    model, n_ctx = layout.model, fitted.n_ctx
+    for spec, rotary in zip(model.config.ropes, model.ropes, strict=True):
+        factors = spec.factors or [1.0] * spec.n_pairs
+        table = rope.make_table(spec.theta, spec.n_dims, factors, n_ctx, spec.scale)
         device.write(rotary.table.buffer, 0, table)
     # Every expert resides: each has the slot of its own number.
-    identity = array("I", range(config.n_experts)).tobytes()
+    identity = array("I", range(model.config.n_experts)).tobytes()
     for slot in model.slots.values():
         device.write(slot.view.buffer, slot.view.offset, identity)
     if layout.rows is not None:
         layout.rows.write_numbers(device)
 
 
-async def _global_factors(header: _Header) -> list[float]:
-    """Return the frequency factors of a global head's pairs: 1e30 means unrotated."""
-    config = header.config
-    n_pairs = config.head_dim(False) // 2
+async def _with_factors(header: _Header) -> _Header:
+    """Return the header with the frequency factors that its file holds."""
     info = header.file.tensors.get("rope_freqs.weight")
     if info is None:
-        n_rotated = min(n_pairs, int(n_pairs * config.rotated_share))
-        return [1.0] * n_rotated + [1e30] * (n_pairs - n_rotated)
+        return header
+    ropes = [
+        await _read_factors(info, spec) if spec.from_file else spec
+        for spec in header.config.ropes
+    ]
+    return replace(header, config=replace(header.config, ropes=tuple(ropes)))
+
+
+async def _read_factors(info: TensorInfo, spec: RopeSpec) -> RopeSpec:
+    """Return how heads turn by the factors of a tensor: 1e30 means unrotated."""
+    n_pairs = spec.n_dims // 2
     if info.dims != (n_pairs,) or info.type.name != "F32":
         raise errors.ShapeError(
             "tensor rope_freqs.weight",
@@ -321,14 +309,14 @@ async def _global_factors(header: _Header) -> list[float]:
             expected=f"[{n_pairs}] F32",
         )
     data = await info.source.read(info.offset, info.offset + info.size)
-    factors = list(struct.unpack(f"<{n_pairs}f", data))
+    factors = struct.unpack(f"<{n_pairs}f", data)
     n_rotated = rope.rotated_pairs(factors)
     if rope.rotated_pairs(factors[:n_rotated]) != n_rotated or not all(
         factor > 0 for factor in factors
     ):
         raise errors.FileFormatError(
             "tensor rope_freqs.weight",
-            found=f"factors {factors[:4]} …",
+            found=f"factors {list(factors[:4])} …",
             expected="positive factors, those of rotated pairs first",
         )
-    return factors
+    return replace(spec, factors=factors, n_pairs=n_rotated)

@@ -15,9 +15,10 @@ from pyodide_app.gpu.device import AdapterInfo
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import Buffer
 from pyodide_app.kv_cache import KV_BYTES
-from pyodide_app.layout import PER_LAYER_TABLE, Layout
+from pyodide_app.layout import Layout
 from pyodide_app.measure import Measured
-from pyodide_app.models.gemma4_config import Config
+from pyodide_app.models.config import Config
+from pyodide_app.models.family import Family
 
 RESIDENT = "resident"  # every tensor on the GPU
 HOST_EMBEDDINGS = "host-embeddings"  # per-layer embeddings stay in the file
@@ -74,25 +75,24 @@ class Prediction:
 
 
 def arrange(
+    family: Family,
     config: Config,
     chosen: Mapping[str, TensorInfo],
     adapter: AdapterInfo,
     options: LoadOptions,
-    rotated: int | None = None,
 ) -> tuple[Fit, Layout]:
     """Return how a model runs here, and where each part of it goes.
 
-    `chosen` are the tensors of the forward pass, `rotated` the pairs of a global head
-    that rotate, where the file says so. Per-layer embeddings stay in the file if the
-    options say so or if nothing else fits.
+    `chosen` are the tensors of the forward pass. The family's table (of per-layer
+    embeddings) stays in the file if the options say so or if nothing else fits.
     Raises RequestError for options that cannot be, and DeviceLimitError with the
     numbers for a model that cannot run; its `n_ctx` is the longest context that can.
     """
     options = replace(options, n_ctx=_context(config, options), kv=_kv_type(options.kv))
     try:
-        return _arrange(config, chosen, adapter, options, rotated)
+        return _arrange(family, config, chosen, adapter, options)
     except errors.DeviceLimitError as error:
-        longest = longest_context(config, chosen, adapter, options)
+        longest = longest_context(family, config, chosen, adapter, options)
         if not longest:
             raise
         refusal = errors.DeviceLimitError(
@@ -106,6 +106,7 @@ def arrange(
 
 
 def longest_context(
+    family: Family,
     config: Config,
     chosen: Mapping[str, TensorInfo],
     adapter: AdapterInfo,
@@ -116,7 +117,7 @@ def longest_context(
     def fits(n_steps: int) -> bool:
         shorter = replace(options, n_ctx=n_steps * _CONTEXT_STEP)
         try:
-            _arrange(config, chosen, adapter, shorter, None)
+            _arrange(family, config, chosen, adapter, shorter)
         except errors.DeviceLimitError:
             return False
         return True
@@ -209,14 +210,14 @@ def describe_text(fit: Fit, prediction: Prediction | None = None) -> str:
 def step_bytes(config: Config, chosen: Mapping[str, TensorInfo]) -> int:
     """Return how many bytes of weights a decode step reads.
 
-    All of each layer's dense tensors, `top_k` of its experts, the output matrix, and
-    one row of each table of embeddings.
+    All of each layer's dense tensors, those experts that a token takes, the output
+    matrix, and one row of each table of embeddings.
     """
     total = 0
     for name, info in chosen.items():
         is_output = name == "token_embd.weight" and "output.weight" not in chosen
         if len(info.dims) == 3:
-            total += info.size // info.dims[2] * config.top_k
+            total += info.size // info.dims[2] * config.n_experts_used
         elif name.endswith("token_embd.weight"):
             total += info.row_bytes + (info.size if is_output else 0)
         else:
@@ -231,7 +232,7 @@ def kv_bytes_read(config: Config, kv: str, n_keys: int) -> int:
     """
     total = 0
     for layer in config.layers:
-        seen = min(n_keys, config.sliding_window) if layer.is_sliding else n_keys
+        seen = min(n_keys, layer.window) if layer.window else n_keys
         total += 2 * seen * layer.n_kv_heads * layer.head_dim * KV_BYTES[kv]
     return total
 
@@ -240,19 +241,20 @@ def kv_bytes_read(config: Config, kv: str, n_keys: int) -> int:
 
 
 def _arrange(
+    family: Family,
     config: Config,
     chosen: Mapping[str, TensorInfo],
     adapter: AdapterInfo,
     options: LoadOptions,
-    rotated: int | None,
 ) -> tuple[Fit, Layout]:
     modes = [RESIDENT, HOST_EMBEDDINGS]
-    if PER_LAYER_TABLE not in chosen:
+    if family.host_table not in chosen:
         modes.remove(HOST_EMBEDDINGS)
     elif options.host_embeddings:
         modes.remove(RESIDENT)
     for mode in modes:
         described = layout.describe(
+            family,
             config,
             chosen,
             adapter.limits,
@@ -261,7 +263,6 @@ def _arrange(
             n_ctx=_context(config, options),
             kv=options.kv,
             on_host=mode == HOST_EMBEDDINGS,
-            rotated=rotated,
         )
         fit = _add_up(config, chosen, described, mode, options)
         if options.memory is None or fit.total_bytes <= options.memory:
@@ -277,7 +278,9 @@ def _add_up(
     mode: str,
     options: LoadOptions,
 ) -> Fit:
-    table = chosen[PER_LAYER_TABLE] if mode == HOST_EMBEDDINGS else None
+    table = (
+        chosen[described.model.family.host_table] if mode == HOST_EMBEDDINGS else None
+    )
     return Fit(
         mode=mode,
         n_ctx=_context(config, options),

@@ -24,7 +24,7 @@ from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device
 from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.loader import DEFAULTS, Loaded, Progress, load
-from pyodide_app.models import gemma4 as model
+from pyodide_app.models import blocks
 from pyodide_app.passes import STEP
 from pyodide_app.preflight import LoadOptions
 from pyodide_app.sampling import (
@@ -221,7 +221,7 @@ class Runner:
             await self._gather(chunk)
             ops = self.passes.ops(f"logits.{len(chunk)}", len(chunk))
             x = step.forward(ops, self.loaded.model, self._buffers, len(chunk))
-            y = model.logits(ops, self.loaded.model, x)
+            y = blocks.logits(ops, self.loaded.model, x)
             plan, views = ops.finish()
             yield await self.device.run(await self.device.prepare(plan), views[y])
         self.cached_ids = list(ids)

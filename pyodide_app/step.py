@@ -8,7 +8,8 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Residual, Tensor
-from pyodide_app.models import gemma4
+from pyodide_app.models import blocks
+from pyodide_app.models.family import Model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,19 +45,17 @@ def make_buffers(n_vocab: int, chunk: int, n_ctx: int) -> StepBuffers:
     )
 
 
-def forward(
-    ops: Ops, model: gemma4.Model, buffers: StepBuffers, n_wanted: int
-) -> Residual:
+def forward(ops: Ops, model: Model, buffers: StepBuffers, n_wanted: int) -> Residual:
     """Record the layers over the pass's tokens; returns the last of the stream."""
     tokens = View(buffers.tokens, 0, 4 * ops.n_tokens)
-    return gemma4.forward(ops, model, Tensor((ops.n_tokens,), tokens), n_wanted)
+    return blocks.forward(ops, model, Tensor((ops.n_tokens,), tokens), n_wanted)
 
 
-def record(ops: Ops, model: gemma4.Model, buffers: StepBuffers, sample: bool) -> None:
+def record(ops: Ops, model: Model, buffers: StepBuffers, sample: bool) -> None:
     """Record a pass; with `sample` it ends in the next token."""
     x = forward(ops, model, buffers, n_wanted=int(sample))
     if sample:
-        y = gemma4.logits(ops, model, x)
+        y = blocks.logits(ops, model, x)
         tokens, suppressed, *written = map(_words, buffers.all[1:])
         stops, counts, recent, sampled = written
         ordered = ops.sample_keys(y, suppressed, counts)

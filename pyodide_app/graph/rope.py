@@ -20,19 +20,24 @@ def rotated_pairs(factors: Sequence[float]) -> int:
 
 
 def make_table(
-    theta: float, head_dim: int, factors: Sequence[float], n_ctx: int
+    theta: float,
+    n_dims: int,
+    factors: Sequence[float],
+    n_ctx: int,
+    scale: float = 1.0,
 ) -> bytes:
     """Return (cos, sin) for the fine positions, then for their multiples.
 
-    The frequency of pair i is theta^(-2 i / head_dim) / factors[i]: the exponent always
-    counts the whole head, however few pairs rotate ("proportional" RoPE).
-    Shapes: factors [head_dim / 2]; the result [fine + coarse, n_pairs, 2] float32.
+    The frequency of pair i is scale * theta^(-2 i / n_dims) / factors[i]: the exponent
+    always counts all dims, however few pairs rotate ("proportional" RoPE).
+    Shapes: factors [n_pairs or more]; the result [fine + coarse, n_pairs, 2] float32.
     """
     fine = fine_positions(n_ctx)
     coarse = -(-n_ctx // fine)
     positions = [*range(fine), *(row * fine for row in range(coarse))]
     frequencies = [
-        theta ** (-2 * i / head_dim) / factors[i] for i in range(rotated_pairs(factors))
+        scale * theta ** (-2 * i / n_dims) / factors[i]
+        for i in range(rotated_pairs(factors))
     ]
     table = array("f")
     for position in positions:

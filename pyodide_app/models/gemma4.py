@@ -9,7 +9,7 @@
     ffn_dim         feed_forward_length               intermediate_size
     per_layer_dim   embedding_length_per_layer_input  hidden_size_per_layer_input
     n_experts       expert_count                      num_experts
-    top_k           expert_used_count                 top_k_experts
+    n_experts_used  expert_used_count                 top_k_experts
     rope_theta      rope.freq_base(_swa)              rope_theta
     logit_softcap   final_logit_softcapping           final_logit_softcapping
 
@@ -19,124 +19,25 @@ multiply by the plain weight; the residual stream is float32 throughout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.plan import Buffer, View
-from pyodide_app.graph.tensors import (
-    ExpertSlots,
-    Heads,
-    Normed,
-    Residual,
-    Rope,
-    Tensor,
-    Weight,
-)
-from pyodide_app.kv_cache import LayerCache, make_layer
-from pyodide_app.models.gemma4_config import Config, Layer
-
-QUERY, KEY_VALUE = "q", "kv"  # what to project
-_VIEW_ALIGNMENT = 256  # bytes; of a storage binding's offset
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
-    """A config with everything a pass reads that outlives it."""
-
-    config: Config
-    weights: Mapping[str, Weight]
-    caches: Mapping[int, LayerCache]  # by layer, only those that own one
-    rope: Rope  # of the global layers
-    rope_swa: Rope  # of the sliding layers
-    slots: Mapping[int, ExpertSlots]  # by layer
-    # Where per-layer embeddings stay in the file: the numbers 0, 1, … of the rows that
-    # the host gathers, one per token of a pass.
-    gathered: Buffer | None = None
-
-    def get(self, name: str, layer: int) -> Weight | None:
-        """Return a layer's weight, or None where the file has none."""
-        return self.weights.get(f"blk.{layer}.{name}")
-
-    def weight(self, name: str, layer: int) -> Weight:
-        """Return a layer's weight."""
-        return self.weights[f"blk.{layer}.{name}"]
-
-
-def make_caches(
-    config: Config, kv: str, n_ctx: int, chunk: int
-) -> dict[int, LayerCache]:
-    """Describe the KV cache of every layer that owns one."""
-    return {
-        layer.index: make_layer(
-            f"blk.{layer.index}",
-            kv,
-            n_ctx=n_ctx,
-            chunk=chunk,
-            window=config.sliding_window if layer.is_sliding else 0,
-            n_kv_heads=layer.n_kv_heads,
-            head_dim=layer.head_dim,
-        )
-        for layer in config.layers
-        if layer.owns_cache
-    }
-
-
-def make_slots(config: Config) -> dict[int, ExpertSlots]:
-    """Describe each routed layer's slot table, all in one buffer."""
-    routed = [layer.index for layer in config.layers if layer.has_experts]
-    size = 4 * config.n_experts
-    stride = -(-size // _VIEW_ALIGNMENT) * _VIEW_ALIGNMENT
-    buffer = Buffer("expert_slots", stride * len(routed))
-    return {
-        layer: ExpertSlots(View(buffer, i * stride, size), config.n_experts)
-        for i, layer in enumerate(routed)
-    }
-
-
-def forward(ops: Ops, model: Model, tokens: Tensor, n_wanted: int) -> Residual:
-    """Run the layers: tokens [n] u32 -> the residual stream [n_wanted, dim].
-
-    Of the tokens before these nothing but keys and values is ever read: they go no
-    further than into the last layer that owns a cache.
-    """
-    config = model.config
-    x = ops.embed(tokens, model.weights["token_embd.weight"], config.dim**0.5)
-    ops.name("inp_scaled", x)
-    inputs = per_layer_inputs(ops, model, tokens, x)
-    stream = Residual(x, config.norm_eps)
-    for layer in config.layers:
-        ops.scope(f"blk.{layer.index}")
-        if layer.index == max(model.caches) and n_wanted < ops.n_tokens:
-            stream = store(ops, model, layer, stream, n_wanted)
-            inputs = inputs and ops.last_rows(inputs, n_wanted)
-            if not n_wanted:
-                break
-        stream = run_layer(ops, model, layer, stream, inputs)
-    ops.scope("")
-    return stream
-
-
-def logits(ops: Ops, model: Model, x: Residual) -> Tensor:
-    """Return the capped logits: the residual stream [n, dim] -> [n, n_vocab]."""
-    tied = model.weights["token_embd.weight"]
-    output_norm = model.weights["output_norm.weight"]
-    _, h = ops.norm(x, output_norm)
-    output = model.weights.get("output.weight", tied)
-    y = ops.linear(ops.name("result_norm", h), output, cap=model.config.logit_softcap)
-    return ops.name("result_output", y)
+from pyodide_app.graph.plan import View
+from pyodide_app.graph.tensors import Normed, Residual, Tensor, Weight
+from pyodide_app.models import gemma4_config as sizes
+from pyodide_app.models.blocks import attention, gated_mlp
+from pyodide_app.models.config import Layer
+from pyodide_app.models.family import Family, Model
 
 
 def per_layer_inputs(
     ops: Ops, model: Model, tokens: Tensor, x: Tensor
 ) -> Tensor | None:
     """Return all layers' own inputs [n, n_layers * per_layer_dim], if it has any."""
-    config = model.config
-    if not config.per_layer_dim:
+    config, width = model.config, sizes.per_layer_dim(model.config)
+    if not width:
         return None
     if model.gathered is not None:
         tokens = Tensor(tokens.shape, View(model.gathered, 0, tokens.size))
-    embedded = ops.embed(tokens, model.weights["per_layer_token_embd.weight"], 1.0)
+    embedded = ops.embed(tokens, model.weights[sizes.PER_LAYER_TABLE], 1.0)
     projected = ops.linear(x, model.weights["per_layer_model_proj.weight"])
     inputs = ops.ple_combine(
         projected,
@@ -144,7 +45,7 @@ def per_layer_inputs(
         model.weights["per_layer_proj_norm.weight"],
         config.norm_eps,
         scale_projected=config.dim**-0.5,
-        scale_embedded=config.per_layer_dim**0.5,
+        scale_embedded=width**0.5,
     )
     return ops.name("inp_per_layer", inputs)
 
@@ -166,37 +67,6 @@ def run_layer(
     return ops.add(x, branch, norm, "l_out", model.get("layer_output_scale.weight", i))
 
 
-def store(ops: Ops, model: Model, layer: Layer, x: Residual, n_wanted: int) -> Residual:
-    """Store a layer's keys and values, and leave all tokens but the last `n_wanted`."""
-    x, h = ops.norm(x, model.weight("attn_norm.weight", layer.index))
-    ops.store(project(ops, model, layer, h, KEY_VALUE), model.caches[layer.index])
-    return Residual(ops.last_rows(x.tensor, n_wanted), x.eps)
-
-
-def attention(ops: Ops, model: Model, layer: Layer, h: Normed) -> Tensor:
-    """Attend: the normed residual [n, dim] -> the branch [n, dim], before its norm."""
-    is_stored = not layer.owns_cache or h.shape[0] < ops.n_tokens
-    heads = project(ops, model, layer, h, QUERY + ("" if is_stored else KEY_VALUE))
-    mixed = ops.name("kqv_out", ops.attention(heads, model.caches[layer.donor]))
-    return ops.linear(mixed, model.weight("attn_output.weight", layer.index))
-
-
-def project(ops: Ops, model: Model, layer: Layer, h: Normed, parts: str) -> Heads:
-    """Return the raw heads of some of q, k and v; where V is K, there is no third."""
-    found = {part: model.get(f"attn_{part}.weight", layer.index) for part in parts}
-    weights = {part: weight for part, weight in found.items() if weight}
-    raw = dict(zip(weights, ops.linears(h, list(weights.values())), strict=True))
-    return Heads(
-        raw.get("q"),
-        raw.get("k"),
-        raw.get("v", raw.get("k")),
-        model.weight("attn_q_norm.weight", layer.index),
-        model.get("attn_k_norm.weight", layer.index),
-        model.rope_swa if layer.is_sliding else model.rope,
-        model.config.norm_eps,
-    )
-
-
 def feed_forward(
     ops: Ops, model: Model, layer: Layer, x: Residual
 ) -> tuple[Residual, Tensor]:
@@ -204,7 +74,7 @@ def feed_forward(
     i, eps = layer.index, model.config.norm_eps
     x, h = ops.norm(x, model.weight("ffn_norm.weight", i))
     ops.name("ffn_norm_1" if layer.has_experts else "ffn_norm", h)
-    dense = mlp(ops, model, layer, h)
+    dense = gated_mlp(ops, model, layer, h)
     if not layer.has_experts:
         return x, ops.name("ffn_out", dense)
     branch = ops.norm_sum(
@@ -215,14 +85,6 @@ def feed_forward(
         eps,
     )
     return x, ops.name("ffn_moe_combined", branch)
-
-
-def mlp(ops: Ops, model: Model, layer: Layer, h: Normed) -> Tensor:
-    """Run the gated MLP: [n, dim] -> [n, dim]."""
-    i = layer.index
-    gate, up = model.weight("ffn_gate.weight", i), model.weight("ffn_up.weight", i)
-    hidden = ops.gated(h, gate, up)
-    return ops.linear(hidden, model.weight("ffn_down.weight", i))
 
 
 def experts(ops: Ops, model: Model, layer: Layer, x: Tensor) -> Tensor:
@@ -243,7 +105,7 @@ def experts(ops: Ops, model: Model, layer: Layer, x: Tensor) -> Tensor:
         scores,
         model.weight("ffn_down_exps.scale", i),
         slots,
-        config.top_k,
+        config.n_experts_used,
     )
     ops.name("ffn_moe_topk", routing.idx)
     ops.name("ffn_moe_weights", routing.weight)
@@ -266,6 +128,19 @@ def per_layer_branch(
     ops: Ops, model: Model, layer: Layer, x: Normed, inputs: Tensor
 ) -> Tensor:
     """Gate the layer's own input by the residual: [n, dim] -> [n, dim]."""
-    i, width = layer.index, model.config.per_layer_dim
+    i, width = layer.index, sizes.per_layer_dim(model.config)
     gated = ops.gated(x, model.weight("inp_gate.weight", i), inputs, i * width)
     return ops.linear(gated, model.weight("proj.weight", i))
+
+
+FAMILY = Family(
+    architecture="gemma4",
+    title=sizes.TITLE,
+    read=sizes.read,
+    layer_tensors=sizes.layer_tensors,
+    run_layer=run_layer,
+    more_tensors=sizes.more_tensors,
+    inputs=per_layer_inputs,
+    aliases=sizes.ALIASES,
+    host_table=sizes.PER_LAYER_TABLE,
+)

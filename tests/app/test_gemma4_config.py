@@ -16,7 +16,9 @@ from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.strings import StringArray
 from pyodide_app.graph import rope
-from pyodide_app.models.gemma4_config import Config, select_tensors
+from pyodide_app.models.config import Config, Reader
+from pyodide_app.models.family import select_tensors
+from pyodide_app.models.gemma4 import FAMILY
 from tests.golden_data import committed_cases
 
 MODELS = sorted({case.gguf for case in committed_cases()})
@@ -43,6 +45,11 @@ def read(path: Path) -> GGUFFile:
         source.close()
 
 
+def config_of(metadata: Metadata, file: GGUFFile) -> Config:
+    """Return the sizes that metadata says of a file's tensors."""
+    return FAMILY.read(Reader(metadata, file.tensors))
+
+
 class Watched(Metadata):
     """Metadata that remembers which keys were asked for, in it or not."""
 
@@ -62,7 +69,7 @@ class Watched(Metadata):
 def keys_read(file: GGUFFile) -> set[str]:
     """Return the keys that the config comes from, those that the file lacks too."""
     watched = Watched(file.metadata)
-    Config.from_file(watched, file.tensors)
+    config_of(watched, file)
     present = {key for key in file.metadata if key.startswith("gemma4.")}
     return watched.asked | present
 
@@ -74,9 +81,10 @@ def check_sane(config: Config) -> None:
         if isinstance(value, float):
             assert math.isfinite(value) and abs(value) <= FLOAT32_MAX
     assert 1.2e-38 <= config.norm_eps <= 1 and config.logit_softcap >= 0
-    assert 0 < config.rotated_share <= 1 and 1 <= config.n_ctx_train <= 1 << 30
-    for theta in (config.rope_theta, config.rope_theta_swa):
-        table = array("f", rope.make_table(theta, 16, [1.0] * 8, 64))
+    assert 1 <= config.n_ctx_train <= 1 << 30
+    for spec in config.ropes:
+        assert 0 <= spec.n_pairs <= spec.n_dims // 2
+        table = array("f", rope.make_table(spec.theta, 16, [1.0] * 8, 64))
         assert all(abs(value) <= 1 for value in table)
     for layer in config.layers:
         assert 0 <= layer.donor <= layer.index
@@ -92,8 +100,8 @@ def test_any_value_of_any_key_is_sane_or_a_typed_error(path: Path) -> None:
         for value in HOSTILE.values():
             metadata = Metadata({**file.metadata, key: value})
             try:
-                config = Config.from_file(metadata, file.tensors)
-                select_tensors(config, file.tensors)
+                config = config_of(metadata, file)
+                select_tensors(FAMILY, config, file.tensors)
             except EngineError as error:
                 # Of keys that contradict each other another may be named, or a tensor.
                 assert any(word in error.what for word in ("key gemma4.", "blk.", "_"))
@@ -121,7 +129,7 @@ def test_a_number_that_arithmetic_cannot_bear_names_its_key(
     file = read(MODELS[0])
     metadata = Metadata({**file.metadata, f"gemma4.{key}": value})
     with pytest.raises(EngineError) as caught:
-        Config.from_file(metadata, file.tensors)
+        config_of(metadata, file)
     assert f"gemma4.{key}" in caught.value.what
     assert str(value) in caught.value.found and "float" in caught.value.expected
 
@@ -130,6 +138,6 @@ def test_a_number_that_arithmetic_cannot_bear_names_its_key(
 def test_an_absurd_length_of_context_is_ignored_and_noted(value: Value) -> None:
     file = read(MODELS[0])
     metadata = Metadata({**file.metadata, "gemma4.context_length": value})
-    assert Config.from_file(metadata, file.tensors).n_ctx_train == 131072
+    assert config_of(metadata, file).n_ctx_train == 131072
     (note,) = metadata.notes
     assert "gemma4.context_length is ignored: found " in note

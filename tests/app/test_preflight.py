@@ -18,7 +18,7 @@ from pyodide_app import errors, layout, loader, preflight
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph.tuning import HARDWARE
 from pyodide_app.measure import Measured
-from pyodide_app.models.gemma4_config import Config
+from pyodide_app.models.config import Config
 from pyodide_app.preflight import Fit, LoadOptions
 from tests import realshape
 from tests.app.gguf_bytes import string, u32
@@ -314,7 +314,9 @@ def arranged(model: str, limits: Limits) -> layout.Layout:
     header = asyncio.run(loader._read_header([file]))
     options = LoadOptions(n_ctx=256)
     chosen = header.chosen
-    return preflight.arrange(header.config, chosen, adapter(limits), options)[1]
+    return preflight.arrange(
+        header.family, header.config, chosen, adapter(limits), options
+    )[1]
 
 
 def retyped(name: str, type_id: int) -> realshape.HoleSource:

@@ -20,7 +20,9 @@ from pyodide_app.__main__ import main
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.device import Limits
-from pyodide_app.models.gemma4_config import Config, select_tensors
+from pyodide_app.models.config import Reader
+from pyodide_app.models.family import select_tensors
+from pyodide_app.models.gemma4 import FAMILY
 from pyodide_app.tokenizer import Tokenizer
 from tests import real_vocabulary, realshape
 from tests.real_blocks import blocks
@@ -232,8 +234,8 @@ def test_file_takes_little_of_the_disk(real: Real) -> None:
 
 def test_loader_takes_every_tensor_that_a_pass_needs(real: Real) -> None:
     file = real.read()
-    config = Config.from_file(file.metadata, file.tensors)
-    chosen = select_tensors(config, file.tensors)
+    config = FAMILY.read(Reader(file.metadata, file.tensors))
+    chosen = select_tensors(FAMILY, config, file.tensors)
     unused = set(file.tensors) - {info.name for info in chosen.values()}
     shared = {
         f"blk.{layer.index}.{name}.weight"
@@ -312,10 +314,13 @@ def test_cut_models_keep_both_kinds_of_layers(
     path = tmp_path / "cut.gguf"
     realshape.write(path, model, "Q4_K_M", layers=layers, n_vocab=256)
     file = Real(model, "Q4_K_M", path).read()
-    config = Config.from_file(file.metadata, file.tensors)
-    assert [layer.is_sliding for layer in config.layers] == sliding
+    config = FAMILY.read(Reader(file.metadata, file.tensors))
+    assert [layer.window > 0 for layer in config.layers] == sliding
     assert [layer.donor for layer in config.layers] == donors
-    assert select_tensors(config, file.tensors)["token_embd.weight"].dims[-1] == 256
+    assert (
+        select_tensors(FAMILY, config, file.tensors)["token_embd.weight"].dims[-1]
+        == 256
+    )
 
 
 def test_ollama_keeps_the_table_of_per_layer_embeddings() -> None:
@@ -325,7 +330,8 @@ def test_ollama_keeps_the_table_of_per_layer_embeddings() -> None:
     assert layout["per_layer_model_proj.weight"].type == "Q4_K"
     assert len(layout.entries) == 720
     file = asyncio.run(read_gguf([realshape.HoleSource(layout)]))
-    select_tensors(Config.from_file(file.metadata, file.tensors), file.tensors)
+    config = FAMILY.read(Reader(file.metadata, file.tensors))
+    select_tensors(FAMILY, config, file.tensors)
     tokenizer = Tokenizer.from_metadata(file.metadata)
     assert tokenizer.stop_ids == {0, 1, 50, 106}
     assert tokenizer.encode("<|turn>ä", special=True) == [105, tokenizer.encode("ä")[0]]

@@ -1,0 +1,46 @@
+"""Qwen 2 and 2.5: Llama's decoder with biases of q, k and v, and halves that turn.
+
+DeepSeek's R1 distills of Qwen, and QwQ, are such files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.models import llama
+from pyodide_app.models.config import Config, Layer, Reader
+from pyodide_app.models.family import Expected, Family
+
+_TITLE = "Qwen 2"
+
+
+def read(reader: Reader) -> Config:
+    """Read a file's metadata.
+
+    Raises FileFormatError or ShapeError naming the key or tensor at fault.
+    """
+    return llama.read_dense(reader, _TITLE, "halves", theta=1e6)
+
+
+def layer_tensors(
+    config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
+) -> list[Expected]:
+    """List the tensors of a layer: those of Llama, and three biases."""
+    q, kv = layer.n_heads * layer.head_dim, layer.n_kv_heads * layer.head_dim
+    return [
+        *llama.layer_tensors(config, layer, {}),
+        ("attn_q.bias", (q,), False),
+        ("attn_k.bias", (kv,), False),
+        ("attn_v.bias", (kv,), False),
+    ]
+
+
+FAMILY = Family(
+    architecture="qwen2",
+    title=_TITLE,
+    read=read,
+    layer_tensors=layer_tensors,
+    run_layer=llama.run_layer,
+    is_strict=True,
+)
