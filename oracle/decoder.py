@@ -32,13 +32,13 @@ class Trace:
     `logits` [n_wanted, n_vocab], after the soft cap; `hidden` [n_layers + 1, n_tokens,
     dim], the (scaled) embedding and the residual after every layer; and `nodes`, by
     name and layer as "attn_norm-0" in llama.cpp's words: inp_scaled, inp_per_layer
-    [n_tokens, n_layers, per_layer_dim]; in each layer attn_norm, Qcur_pos, Kcur_pos,
-    Vcur_normed [n_tokens, heads, head_dim], kqv_out (heads side by side),
-    attn_post_norm, attn_out (residual after attention); ffn_norm, ffn_out, or with
-    experts beside an MLP ffn_norm_1, ffn_mlp (dense branch, normed), ffn_moe_logits,
-    ffn_moe_topk (indices), ffn_moe_weights (final), ffn_norm_2, ffn_moe (experts' sum,
-    normed), ffn_moe_combined; ffn_post_norm; pe_in, per_layer_embd_out; l_out; and at
-    the end result_norm.
+    [n_tokens, n_layers, per_layer_dim]; in each layer attn_norm, Qcur_pos (times the
+    scale of scores), Kcur_pos, Vcur_normed [n_tokens, heads, head_dim], kqv_out (heads
+    side by side), attn_post_norm, attn_out (residual after attention); ffn_norm,
+    ffn_out, or with experts beside an MLP ffn_norm_1, ffn_mlp (dense branch, normed),
+    ffn_moe_logits, ffn_moe_topk (indices), ffn_moe_weights (final), ffn_norm_2, ffn_moe
+    (experts' sum, normed), ffn_moe_combined; ffn_post_norm; pe_in, per_layer_embd_out;
+    l_out; and at the end result_norm.
     """
 
     nodes: dict[str, npt.NDArray[Any]] = field(default_factory=dict)

@@ -104,8 +104,9 @@ class Gemma3(Decoder[Config]):
         q = self._heads(h, "attn_q", layer, positions)
         k = self._heads(h, "attn_k", layer, positions)
         v = self._linear(h, "attn_v", layer).reshape(len(h), -1, config.head_dim)
-        trace.keep("Qcur_pos", layer, q)
+        trace.keep("Qcur_pos", layer, q * config.score_scale)
         trace.keep("Kcur_pos", layer, k)
+        trace.keep("Vcur_normed", layer, v)
         k, v = self._remember(k, v, layer, cache)
         window = config.sliding_window if config.is_sliding[layer] else None
         o = ops.attention(q, k, v, positions, window, config.score_scale)

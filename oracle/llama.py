@@ -91,10 +91,12 @@ class Llama(Decoder[Config]):
         q = self._heads(h, "attn_q", layer, positions)
         k = self._heads(h, "attn_k", layer, positions)
         v = self._split(self._linear(h, "attn_v", layer))
-        trace.keep("Qcur_pos", layer, q)
+        scale = self.config.head_dim**-0.5
+        trace.keep("Qcur_pos", layer, q * scale)
         trace.keep("Kcur_pos", layer, k)
+        trace.keep("Vcur_normed", layer, v)
         k, v = self._remember(k, v, layer, cache)
-        o = ops.attention(q, k, v, positions, None, self.config.head_dim**-0.5)
+        o = ops.attention(q, k, v, positions, None, scale)
         flat = trace.keep("kqv_out", layer, o.reshape(len(positions), -1))
         return self._linear(flat, "attn_output", layer)
 
