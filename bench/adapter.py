@@ -20,7 +20,7 @@ from typing import Any
 import wgpu
 
 from bench import arguments, record
-from pyodide_app import variants
+from pyodide_app.adapter import variants
 from pyodide_app.gpu.wgpu_native import open_device
 
 

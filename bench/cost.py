@@ -20,17 +20,19 @@ from dataclasses import dataclass, replace
 
 from bench import arguments
 from bench.counting import CountingDevice
-from pyodide_app import loader, pace, preflight, variants
-from pyodide_app.engine import Engine
+from pyodide_app.adapter import variants
+from pyodide_app.cli.models import open_model
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan
 from pyodide_app.graph.tensors import Weight
-from pyodide_app.layout import Layout
-from pyodide_app.model_argument import open_model
+from pyodide_app.load import loader, preflight
+from pyodide_app.load.layout import Layout
+from pyodide_app.load.passes import Passes
+from pyodide_app.load.preflight import LoadOptions
 from pyodide_app.models.config import Config
-from pyodide_app.passes import Passes
-from pyodide_app.preflight import LoadOptions
+from pyodide_app.run import pace
+from pyodide_app.run.engine import Engine
 from tests import realshape
 
 ADAPTER = AdapterInfo(

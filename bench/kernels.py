@@ -30,16 +30,16 @@ from time import perf_counter
 from bench import arguments, cost, record, zeros
 from bench.tables import aligned
 from bench.timestamps import Stopwatch, open_timed
+from pyodide_app.adapter.measure import Measured, measure
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
 from pyodide_app.graph import tuning
+from pyodide_app.graph.kv_cache import KV_BYTES
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View
-from pyodide_app.kv_cache import KV_BYTES
-from pyodide_app.layout import Layout
-from pyodide_app.measure import Measured, measure
+from pyodide_app.load.layout import Layout
+from pyodide_app.load.passes import Passes
 from pyodide_app.models.config import Config
-from pyodide_app.passes import Passes
-from pyodide_app.sampling import SamplingOptions, pack_state
+from pyodide_app.run.sampling import SamplingOptions, pack_state
 
 WORKING_SET = 256 << 20  # bytes that one round of replays touches, on a GPU
 MOST_HELD = 2 << 30  # bytes of all copies, of which a round may touch a part

@@ -11,31 +11,42 @@ a line with its tokens and times.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 import sys
+from types import ModuleType
 from typing import Any
 
 import pyodide_app
-from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import open_device
-from pyodide_app.sampling import SamplingOptions
 
 
-async def load(options: dict[str, Any]) -> Engine:
+def find(room: str, name: str) -> ModuleType:
+    """Return a module of the driver; older versions had no rooms."""
+    try:
+        return importlib.import_module(f"pyodide_app.{room}.{name}")
+    except ModuleNotFoundError:
+        return importlib.import_module(f"pyodide_app.{name}")
+
+
+Engine = find("run", "engine").Engine
+SamplingOptions = find("run", "sampling").SamplingOptions
+
+
+async def load(options: dict[str, Any]) -> Any:
     """Load the model; older versions take their options by name."""
     sources = [FileSource(path) for path in options["files"]]
     chosen = {"n_ctx": options["n_ctx"], "kv": "f16"}
     device = open_device(options["adapter"])
     if "options" not in inspect.signature(Engine.load).parameters:
         return await Engine.load(sources, device, **chosen)
-    from pyodide_app.preflight import LoadOptions
+    given = find("load", "preflight").LoadOptions(**chosen)
+    return await Engine.load(sources, device, given)
 
-    return await Engine.load(sources, device, LoadOptions(**chosen))
 
-
-def describe(engine: Engine) -> dict[str, Any]:
+def describe(engine: Any) -> dict[str, Any]:
     """Say what was loaded, and where."""
     info = engine.device.info
     return {
@@ -46,7 +57,7 @@ def describe(engine: Engine) -> dict[str, Any]:
     }
 
 
-async def play(engine: Engine, ids: list[int], n: int) -> dict[str, Any]:
+async def play(engine: Any, ids: list[int], n: int) -> dict[str, Any]:
     """Continue a prompt by `n` greedy tokens, with nothing kept from the one before."""
     engine.cached_ids = []
     greedy = SamplingOptions(temperature=0.0)

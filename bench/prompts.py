@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pyodide_app.chat import gemma4, gemma4_template
+from pyodide_app.cli.models import open_model
 from pyodide_app.errors import RequestError
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
-from pyodide_app.model_argument import open_model
-from pyodide_app.tokenizer import Tokenizer
+from pyodide_app.text.chat import gemma4, gemma4_template
+from pyodide_app.text.tokenizer import Tokenizer
 from tests import realshape
 
 WORDS = (

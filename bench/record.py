@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu import carried
+from pyodide_app.adapter.measure import measure
 from pyodide_app.gpu.device import Device
 from pyodide_app.graph import tuning
-from pyodide_app.measure import measure
 from tools.environment import ROOT
 
 

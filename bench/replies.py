@@ -24,9 +24,9 @@ from bench.play import play
 from bench.players import OURS, run_of
 from bench.points import Point, summary, table
 from bench.zeros import header
-from pyodide_app.engine import Engine
 from pyodide_app.gpu.wgpu_native import open_device
-from pyodide_app.preflight import LoadOptions
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.engine import Engine
 from tests import realshape
 
 ROOM = 64  # tokens of the context besides

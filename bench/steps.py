@@ -23,13 +23,14 @@ from typing import Any
 
 from bench import arguments, cost, record, zeros
 from bench.timestamps import Stopwatch, open_timed
-from pyodide_app import pace, variants
+from pyodide_app.adapter import variants
+from pyodide_app.adapter.variants import Choice
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
 from pyodide_app.graph.plan import Buffer, View
-from pyodide_app.loader import Checked
-from pyodide_app.passes import Passes
-from pyodide_app.variants import Choice
+from pyodide_app.load.loader import Checked
+from pyodide_app.load.passes import Passes
+from pyodide_app.run import pace
 from tests import realshape
 
 ROUNDS = 5  # of which the fastest counts

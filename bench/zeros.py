@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from pyodide_app import loader
+from pyodide_app.cli.models import open_model
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.layout import Layout
-from pyodide_app.model_argument import open_model
-from pyodide_app.preflight import LoadOptions
-from pyodide_app.sampling import SamplingOptions, pack_state
+from pyodide_app.load import loader
+from pyodide_app.load.layout import Layout
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.sampling import SamplingOptions, pack_state
 from tests import realshape
 
 N_VOCAB = 32768  # rows of a cut model's embeddings

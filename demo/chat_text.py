@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demo.corpus import Conversation
-from pyodide_app.chat.gemma4 import render
+from pyodide_app.text.chat.gemma4 import render
 
 
 def reply_text(item: Conversation, step: int) -> str:

@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from demo.corpus import Conversation, generate
 from demo.vocabulary import CONTROL_TYPE, SPACE, USER_DEFINED, Vocabulary, learn
-from pyodide_app.chat.gemma4 import render
+from pyodide_app.text.chat.gemma4 import render
 
 VOCABULARY_SIZE = 2304
 VOCABULARY_SAMPLES = 40_000

@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from demo.corpus import Conversation
-from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import open_device
-from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.run.sampling import SamplingOptions
 
 MAX_TOKENS = 160
 GREEDY = SamplingOptions(temperature=0.0)

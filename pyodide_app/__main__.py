@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 
-from pyodide_app import errors, variants
+from pyodide_app import errors
+from pyodide_app.adapter import variants
 from pyodide_app.cli import console, conversation, jsonl, verbs
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.run.sampling import SamplingOptions
 
 _MODEL = "a GGUF file, or a model of Ollama's such as gemma4:e4b"
 _FIT = "say first what it takes here, and compare each reply with what was predicted"

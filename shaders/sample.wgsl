@@ -3,7 +3,7 @@
 //   candidates = top-k, then top-p, then min-p of softmax(penalised logits / temperature)
 //   token = argmax over the candidates of logit / temperature + Gumbel(seed, draw, id)
 //
-// The host's reference, with the meaning of each option, is pyodide_app/sampling.py.
+// The host's reference, with the meaning of each option, is pyodide_app/run/sampling.py.
 // Candidates are what lies at or above a threshold: equal logits stay or go together, and
 // nothing depends on an order of threads. Sums are of integers, so any order is right.
 //
@@ -22,7 +22,7 @@
 // overrides  WG: threads per workgroup, 64 to 256;  LIST: room for candidates, a multiple
 //            of WG;  CHUNK: ids per maximum
 // dispatch   (1, 1, 1): one workgroup
-// oracle     pyodide_app.sampling.choose
+// oracle     pyodide_app.run.sampling.choose
 // tolerance  rtol=0 atol=0
 // notes      Keys and maxima come from sample_keys. The k-th largest maximum bounds the
 //            k-th largest key from below, and few chunks have a maximum that passes it:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from pyodide_app.gguf.types import BY_NAME
 from pyodide_app.graph.arena import Arena
+from pyodide_app.graph.kv_cache import make_layer
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, Dispatch, View
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Heads, Part, Rope, Tensor, Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from pyodide_app.kv_cache import make_layer
 
 # (n_heads, n_kv_heads, head_dim, window): those of the released models and of ours,
 # then groups and sizes that no model has.

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from pyodide_app import weights
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gguf.types import BY_NAME
@@ -25,6 +24,7 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Input, Tensor, Weight
+from pyodide_app.load import weights
 from tests.dawn_device import DawnDevice
 
 _OTHERS: list[Device] = []

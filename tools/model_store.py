@@ -10,10 +10,10 @@ from typing import Any
 
 from pyodide_app.errors import EngineError
 from pyodide_app.gguf.sources import FileSource
-from pyodide_app.ollama import Store
-from pyodide_app.ollama_manifest import Layer
-from pyodide_app.ollama_model import describe_problem
-from pyodide_app.ollama_native import open_store
+from pyodide_app.ollama.manifest import Layer
+from pyodide_app.ollama.model import describe_problem
+from pyodide_app.ollama.native import open_store
+from pyodide_app.ollama.store import Store
 
 _BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 

@@ -208,7 +208,7 @@ async function boot() {
     stderr: (line) => console.warn(line),
   });
   pyodide.registerJsModule('lapidary_gpu', Object.assign({}, ...gpu));
-  handle = pyodide.pyimport('pyodide_app.browser').handle;
+  handle = pyodide.pyimport('pyodide_app.browser.worker').handle;
   postProgress(1, 'The runtime is ready');
   for (const message of queued.splice(0)) handle(message);
 }

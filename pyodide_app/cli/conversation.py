@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from pyodide_app.chat import ContentDelta
 from pyodide_app.cli import report
 from pyodide_app.cli.session import Session
-from pyodide_app.engine import Engine
 from pyodide_app.errors import ContextFullError, DeviceError, EngineError
-from pyodide_app.runner import Finished
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.text.chat import ContentDelta
 
 WELCOME = (
     "/new begins anew, /drop leaves out the oldest exchange. "

@@ -11,12 +11,12 @@ from itertools import count
 from typing import Any, TypeVar
 
 from pyodide_app import errors
-from pyodide_app.chat import gemma4
-from pyodide_app.chat.gemma4_parser import OutputParser
-from pyodide_app.chat.json_values import refuse
 from pyodide_app.cli import report
 from pyodide_app.cli.session import Session
-from pyodide_app.tokenizer import Tokenizer
+from pyodide_app.text.chat import gemma4
+from pyodide_app.text.chat.gemma4_parser import OutputParser
+from pyodide_app.text.chat.json_values import refuse
+from pyodide_app.text.tokenizer import Tokenizer
 
 _T = TypeVar("_T")
 _REQUEST = "a JSON object {messages, tools, think}"

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
-from pyodide_app.loader import Progress
-from pyodide_app.runner import Finished
+from pyodide_app.load.loader import Progress
+from pyodide_app.run.runner import Finished
+from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 
 
 def show(event: object) -> None:

@@ -9,21 +9,23 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 
-from pyodide_app import errors, preflight, variants
-from pyodide_app.advice import sampling_defaults
+from pyodide_app import errors
+from pyodide_app.adapter import variants
+from pyodide_app.adapter.measure import Measured, measure, read_rate
 from pyodide_app.cli import report
-from pyodide_app.engine import Engine
+from pyodide_app.cli.models import Opened, open_model
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gpu.device import Device
 from pyodide_app.gpu.host_memory import available_memory
 from pyodide_app.graph import tuning
-from pyodide_app.loader import check
-from pyodide_app.measure import Measured, measure, read_rate
-from pyodide_app.model_argument import Opened, open_model
-from pyodide_app.preflight import LoadOptions
-from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.load import preflight
+from pyodide_app.load.advice import sampling_defaults
+from pyodide_app.load.loader import check
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.run.sampling import SamplingOptions
 
 
 class Session:

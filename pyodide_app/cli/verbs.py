@@ -10,16 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pyodide_app import errors, variants
-from pyodide_app.chat.gemma4_parser import OutputParser
-from pyodide_app.chat.messages import check_messages
+from pyodide_app import errors
+from pyodide_app.adapter import variants
 from pyodide_app.cli import report
+from pyodide_app.cli.inspection import describe, describe_text
+from pyodide_app.cli.models import table, verify
 from pyodide_app.cli.session import Session
-from pyodide_app.engine import Engine
-from pyodide_app.inspection import describe, describe_text
-from pyodide_app.model_argument import table, verify
-from pyodide_app.ollama_native import open_store
-from pyodide_app.runner import Finished
+from pyodide_app.ollama.native import open_store
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.text.chat.gemma4_parser import OutputParser
+from pyodide_app.text.chat.messages import check_messages
 
 
 async def generate(options: Namespace, closing: ExitStack) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pyodide_app.graph.attention_shape import decode_shape, prefill_shape
+from pyodide_app.graph.kv_cache import LayerCache
 from pyodide_app.graph.plan import whole
 from pyodide_app.graph.recorder import Recorder
 from pyodide_app.graph.tensors import Heads, Splits, Tensor, Weight, place_of
-from pyodide_app.kv_cache import LayerCache
 
 _Raw = tuple[dict[str, Tensor], dict[str, int | float], dict[str, int]]
 _STATS = 2  # numbers per row beside its sums, in the partials of a split

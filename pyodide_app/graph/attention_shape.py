@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd
 
+from pyodide_app.graph.kv_cache import LayerCache
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.kv_cache import LayerCache
 
 # llvmpipe ends all loops of a thread, silently, after 65,535 turns in all. Where an
 # estimate that counts every loop comes to more than this, the keys are split.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from pyodide_app import errors
 from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.graph.kv_cache import LayerCache, make_layer
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.graph.tensors import ExpertSlots, Residual, Rope, Tensor, Weight
-from pyodide_app.kv_cache import LayerCache, make_layer
 from pyodide_app.models.config import Config, Layer, Reader
 
 _VIEW_ALIGNMENT = 256  # bytes; of a storage binding's offset

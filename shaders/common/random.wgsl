@@ -1,7 +1,7 @@
 // random_bits, exponential - the draws of the sampler, the same on every adapter.
 //
 // The generator has no state of its own: 32 bits are a hash of (seed, draw, id), by
-// integer operations alone. The host repeats them bit for bit (pyodide_app/sampling.py).
+// integer operations alone. The host repeats them bit for bit (pyodide_app/run/sampling.py).
 // Needs common/math.wgsl.
 //
 // source  pcg3d of M. Jarzynski and M. Olano, "Hash Functions for GPU Rendering",

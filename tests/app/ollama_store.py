@@ -16,7 +16,7 @@ from typing import Any
 
 from pyodide_app.gguf.directories import MappedDirectory
 from pyodide_app.gguf.sources import FileSource
-from pyodide_app.ollama_manifest import MEDIA_TYPE, Reference
+from pyodide_app.ollama.manifest import MEDIA_TYPE, Reference
 
 CONFIG = {
     "model_format": "gguf",

@@ -9,9 +9,9 @@ sys.path.insert(0, "/lapidary")
 
 from pyodide.ffi import JsException
 
+from pyodide_app.browser.blobs import BlobSource, UrlSource
 from pyodide_app.errors import SourceError
 from pyodide_app.gguf.reader import read_gguf
-from pyodide_app.gguf.sources_js import BlobSource, UrlSource
 
 
 async def fails(work: Any, fragment: str) -> None:

@@ -7,10 +7,10 @@ from array import array
 
 import pytest
 
-from pyodide_app import advice
 from pyodide_app.gguf.metadata import Metadata, Value
 from pyodide_app.gguf.strings import StringArray
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.load import advice
+from pyodide_app.run.sampling import SamplingOptions
 
 KEYS = ("temp", "top_k", "top_p", "min_p")
 NO_NUMBERS: list[Value] = [

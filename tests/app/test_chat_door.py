@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyodide_app.chat.gemma4 import render
-from pyodide_app.chat.gemma4_parser import OutputParser
-from pyodide_app.chat.messages import check_messages, check_tools, refuse_media
 from pyodide_app.errors import RequestError
+from pyodide_app.text.chat.gemma4 import render
+from pyodide_app.text.chat.gemma4_parser import OutputParser
+from pyodide_app.text.chat.messages import check_messages, check_tools, refuse_media
 
 SCHEMA = {
     "type": "object",

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyodide_app.chat import ContentDelta, ThinkingDelta, ToolCall
-from pyodide_app.chat.gemma4 import render
-from pyodide_app.chat.gemma4_markers import MARKERS
-from pyodide_app.chat.gemma4_parser import OutputParser
-from pyodide_app.chat.gemma4_tool_call import MAX_DEPTH, parse_tool_call
+from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
+from pyodide_app.text.chat.gemma4 import render
+from pyodide_app.text.chat.gemma4_markers import MARKERS
+from pyodide_app.text.chat.gemma4_parser import OutputParser
+from pyodide_app.text.chat.gemma4_tool_call import MAX_DEPTH, parse_tool_call
 
 REPLIES = {  # what the model writes: thinking, content, calls
     "<|channel>thought\nplan A \n<channel|>\n\nHello <|tool_call>call:f{}<tool_call|>"

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from pyodide_app.chat import Prompt
-from pyodide_app.chat.gemma4 import render
 from pyodide_app.errors import RequestError
+from pyodide_app.text.chat import Prompt
+from pyodide_app.text.chat.gemma4 import render
 from tests.golden_data import require
 
 EXAMPLES = json.loads(

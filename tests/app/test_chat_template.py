@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pyodide_app import advice
-from pyodide_app.chat.gemma4_template import KEY, is_large, other_format, stored_note
 from pyodide_app.gguf.metadata import Metadata
+from pyodide_app.load import advice
+from pyodide_app.text.chat.gemma4_template import (
+    KEY,
+    is_large,
+    other_format,
+    stored_note,
+)
 from tests.golden_data import require
 
 LARGE = require("tokenizer/chat_template.jinja").read_text("utf-8")

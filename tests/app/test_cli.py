@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pyodide_app.__main__ import main
-from pyodide_app.engine import Engine
-from pyodide_app.runner import Finished
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
 from tests.app.gguf_bytes import build_gguf, with_keys
 from tests.compare import relative_l2
 from tests.golden_data import committed_cases

@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from pyodide_app.__main__ import main
-from pyodide_app.chat import ContentDelta
 from pyodide_app.cli import report
+from pyodide_app.text.chat import ContentDelta
 from tests.golden_data import committed_cases
 
 MODEL = str(next(case for case in committed_cases() if case.model == "moe8").gguf)

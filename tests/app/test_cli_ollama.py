@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pyodide_app.__main__ import main
-from pyodide_app.chat import Prompt
-from pyodide_app.model_argument import looks_like_path, open_model
-from pyodide_app.sampling import SamplingOptions
-from pyodide_app.tokenizer import Tokenizer
+from pyodide_app.cli.models import looks_like_path, open_model
+from pyodide_app.run.sampling import SamplingOptions
+from pyodide_app.text.chat import Prompt
+from pyodide_app.text.tokenizer import Tokenizer
 from tests.app.ollama_store import add_model, blob_of, make_store
 from tests.golden_data import committed_cases
 

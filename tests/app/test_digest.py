@@ -7,9 +7,9 @@ import hashlib
 
 import pytest
 
-from pyodide_app.digest import CHUNK_BYTES, sha256, verify, verify_blobs
 from pyodide_app.errors import FileFormatError, RequestError, SourceError
 from pyodide_app.gguf.sources import BytesSource
+from pyodide_app.ollama.digest import CHUNK_BYTES, sha256, verify, verify_blobs
 
 SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 5]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pyodide_app import advice, errors
+from pyodide_app import errors
 from pyodide_app.gguf.metadata import Metadata
+from pyodide_app.load import advice
 
 SOURCES = sorted(Path(errors.__file__).parent.rglob("*.py"))
 KINDS = {name for name in vars(errors) if name.endswith("Error")}

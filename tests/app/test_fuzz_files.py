@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from pyodide_app import advice
+from pyodide_app.cli.inspection import describe, describe_text
+from pyodide_app.cli.pasted import name_in
 from pyodide_app.errors import EngineError
 from pyodide_app.gguf.directories import PathDirectory
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import BytesSource
-from pyodide_app.inspection import describe, describe_text
+from pyodide_app.load import advice
 from pyodide_app.models.gemma4_config import Config, select_tensors
-from pyodide_app.ollama import Store
-from pyodide_app.ollama_manifest import Reference
-from pyodide_app.ollama_model import describe_entry
-from pyodide_app.pasted import name_in
-from pyodide_app.tokenizer import Tokenizer
+from pyodide_app.ollama.manifest import Reference
+from pyodide_app.ollama.model import describe_entry
+from pyodide_app.ollama.store import Store
+from pyodide_app.text.tokenizer import Tokenizer
 from tests.app.gguf_bytes import build_gguf
 from tests.app.ollama_store import blob_of, make_store, manifest_path
 from tests.golden_data import committed_cases

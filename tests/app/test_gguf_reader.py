@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyodide_app.cli.inspection import describe
 from pyodide_app.errors import (
     EngineError,
     FileFormatError,
@@ -28,7 +29,6 @@ from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gguf.sources import BytesSource, FileSource
 from pyodide_app.gguf.strings import StringArray
 from pyodide_app.gguf.types import BY_ID, TYPES, UNSUPPORTED
-from pyodide_app.inspection import describe
 from tests.app.gguf_bytes import (
     KINDS,
     assemble,

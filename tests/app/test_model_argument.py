@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pyodide_app import errors
+from pyodide_app.cli.models import Opened, open_model
+from pyodide_app.cli.pasted import name_in
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
-from pyodide_app.model_argument import Opened, open_model
-from pyodide_app.pasted import name_in
 from tests.app.gguf_bytes import build_gguf, typed
 from tests.app.ollama_store import make_store
 

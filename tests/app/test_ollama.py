@@ -19,11 +19,11 @@ from pyodide_app import errors
 from pyodide_app.gguf.directories import Directory, MappedDirectory, PathDirectory
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import BytesSource
-from pyodide_app.ollama import Store
-from pyodide_app.ollama_manifest import MAX_TEXT_BYTES, Reference, parse_manifest
-from pyodide_app.ollama_model import Entry, StoredModel, describe_entry
-from pyodide_app.ollama_native import candidates, open_store
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.ollama.manifest import MAX_TEXT_BYTES, Reference, parse_manifest
+from pyodide_app.ollama.model import Entry, StoredModel, describe_entry
+from pyodide_app.ollama.native import candidates, open_store
+from pyodide_app.ollama.store import Store
+from pyodide_app.run.sampling import SamplingOptions
 from tests.app.gguf_bytes import build_gguf, typed
 from tests.app.ollama_store import (
     CONFIG,
@@ -743,7 +743,7 @@ def test_of_several_stores_the_first_with_a_model_is_taken(
     make_store(Path(full), {"m:t": GGUF})
     make_store(Path(late), {"other:t": GGUF})
     folders = ["/absent", empty, full, late]
-    monkeypatch.setattr("pyodide_app.ollama_native.candidates", lambda *_: folders)
+    monkeypatch.setattr("pyodide_app.ollama.native.candidates", lambda *_: folders)
     store = wait(open_store())
     assert store.root.name == full and store.others == (empty, late)
     with pytest.raises(errors.RequestError) as caught:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pyodide_app.ollama_options import Options
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.ollama.options import Options
+from pyodide_app.run.sampling import SamplingOptions
 
 
 def test_every_known_option_gets_its_meaning() -> None:

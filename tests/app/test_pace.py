@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyodide_app.pace import MOST, WORK_SECONDS, Adaptive, Fixed, Pace, Single
+from pyodide_app.run.pace import MOST, WORK_SECONDS, Adaptive, Fixed, Pace, Single
 
 
 @dataclass(slots=True)

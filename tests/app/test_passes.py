@@ -9,13 +9,14 @@ import pytest
 
 from bench.cost import ADAPTER
 from bench.counting import CountingDevice
-from pyodide_app import errors, loader
+from pyodide_app import errors
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph.plan import Plan
-from pyodide_app.layout import Layout
-from pyodide_app.passes import STEP, Passes
-from pyodide_app.preflight import LoadOptions
+from pyodide_app.load import loader
+from pyodide_app.load.layout import Layout
+from pyodide_app.load.passes import STEP, Passes
+from pyodide_app.load.preflight import LoadOptions
 from tests.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "dense")

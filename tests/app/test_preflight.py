@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from pyodide_app import errors, layout, loader, preflight
+from pyodide_app import errors
+from pyodide_app.adapter.measure import Measured
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph.tuning import HARDWARE
-from pyodide_app.measure import Measured
+from pyodide_app.load import layout, loader, preflight
+from pyodide_app.load.preflight import Fit, LoadOptions
 from pyodide_app.models.config import Config
-from pyodide_app.preflight import Fit, LoadOptions
 from tests import realshape
 from tests.app.gguf_bytes import string, u32
 

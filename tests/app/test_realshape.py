@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from pyodide_app import weights
 from pyodide_app.__main__ import main
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.device import Limits
+from pyodide_app.load import weights
 from pyodide_app.models.config import Reader
 from pyodide_app.models.family import select_tensors
 from pyodide_app.models.gemma4 import FAMILY
-from pyodide_app.tokenizer import Tokenizer
+from pyodide_app.text.tokenizer import Tokenizer
 from tests import real_vocabulary, realshape
 from tests.real_blocks import blocks
 

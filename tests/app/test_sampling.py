@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from pyodide_app import sampling
 from pyodide_app.errors import RequestError
 from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.sampling import Fault, SamplingOptions
+from pyodide_app.run import sampling
+from pyodide_app.run.sampling import Fault, SamplingOptions
 
 NAN, INF = math.nan, math.inf
 RECORDED_BITS = [0x9BAFD7C6, 0xFA9F79A6, 0xA2AC6FB1]

@@ -6,8 +6,8 @@ from itertools import combinations, pairwise, product
 
 import pytest
 
-from pyodide_app.chat.stop_strings import StopStrings, undecided
 from pyodide_app.errors import RequestError
+from pyodide_app.text.chat.stop_strings import StopStrings, undecided
 
 
 def shown(pieces: list[str], *strings: str) -> tuple[str, bool]:

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyodide_app import tokenizer as module
-from pyodide_app.chat import Prompt, Segment, markup, outside
-from pyodide_app.chat.gemma4 import render
 from pyodide_app.errors import FileFormatError, RequestError, UnsupportedFormatError
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.strings import StringArray
-from pyodide_app.tokenizer import (
+from pyodide_app.text import tokenizer as module
+from pyodide_app.text.chat import Prompt, Segment, markup, outside
+from pyodide_app.text.chat.gemma4 import render
+from pyodide_app.text.tokenizer import (
     CONTROL_TOKENS,
     MARKER_TOKENS,
     STOP_KEYS,

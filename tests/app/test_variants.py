@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from pyodide_app import errors, trials, variants
+from pyodide_app import errors
+from pyodide_app.adapter import trials, variants
+from pyodide_app.adapter.variants import Choice
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph import tuning
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.variants import Choice
 
 INFO = AdapterInfo(
     name="a GPU",

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from pyodide_app import weights
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gguf.types import BY_NAME
 from pyodide_app.gpu.device import Limits
+from pyodide_app.load import weights
 
 LIMITS = Limits(1 << 27, 1 << 28, 16384, 256, 8, 65535)
 

@@ -14,7 +14,7 @@ import pytest
 
 from demo import arithmetic, corpus, evaluate, task, vocabulary
 from demo.chat_text import reply_text
-from pyodide_app.chat.gemma4 import render
+from pyodide_app.text.chat.gemma4 import render
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUATION = re.compile(r"(\d+(?: [+×-] \d+)+) = (-?\d+)")

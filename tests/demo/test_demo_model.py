@@ -16,8 +16,8 @@ from demo.chat_text import reply_text
 from demo.engine import answer
 from oracle.gemma4 import Gemma4
 from oracle.gguf_file import GGUFFile
-from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
+from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.models.native import generate, greedy, logits, opened
 

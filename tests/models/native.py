@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from pyodide_app import step
-from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import whole
-from pyodide_app.loader import load
-from pyodide_app.preflight import LoadOptions
-from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.load.loader import load
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.models import step
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.run.sampling import SamplingOptions
 from tests.gpu import device
 
 GREEDY = SamplingOptions(temperature=0.0)

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from pyodide_app.engine import Engine
-from pyodide_app.pace import Single
-from pyodide_app.passes import STEP
+from pyodide_app.load.passes import STEP
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.pace import Single
 from tests.golden_data import Case, committed_cases
 from tests.gpu import device
 from tests.models.native import GREEDY, opened

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from pyodide_app import decoding, errors
-from pyodide_app.engine import Engine
-from pyodide_app.pace import Adaptive, Fixed, Single
-from pyodide_app.passes import STEP
-from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app import errors
+from pyodide_app.load.passes import STEP
+from pyodide_app.run import decoding
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.pace import Adaptive, Fixed, Single
+from pyodide_app.run.runner import Finished
+from pyodide_app.run.sampling import SamplingOptions
 from tests.golden_data import committed_cases
 from tests.gpu import device
 from tests.models.native import GREEDY, generate, greedy, opened

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pyodide_app import errors
-from pyodide_app.chat import ContentDelta, ThinkingDelta
-from pyodide_app.engine import Engine
 from pyodide_app.graph import tuning
-from pyodide_app.loader import Progress
-from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.load.loader import Progress
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.run.sampling import SamplingOptions
+from pyodide_app.text.chat import ContentDelta, ThinkingDelta
 from tests.golden_data import committed_cases
 from tests.gpu import device
 from tests.models.native import GREEDY, generate, opened

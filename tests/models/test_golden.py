@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pyodide_app.engine import Engine
 from pyodide_app.graph.tuning import HARDWARE
-from pyodide_app.passes import STEP
+from pyodide_app.load.passes import STEP
+from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.golden_data import PROMPTS, Case, cases, committed_cases
 from tests.models.native import greedy, logits, opened

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app import weights
-from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.types import TYPES, GGMLType
 from pyodide_app.graph import tuning
-from pyodide_app.loader import load
-from pyodide_app.preflight import LoadOptions
+from pyodide_app.load import weights
+from pyodide_app.load.loader import load
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.golden_data import Case, cases
 from tests.gpu import device

@@ -10,8 +10,8 @@ import pytest
 
 from pyodide_app import errors
 from pyodide_app.__main__ import main
-from pyodide_app.engine import Engine
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
+from pyodide_app.run.engine import Engine
 from tests.golden_data import require
 from tests.models.native import generate, greedy, logits, opened
 

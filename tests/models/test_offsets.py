@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app import weights
 from pyodide_app.gguf.reader import TensorInfo, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import whole
+from pyodide_app.load import weights
 from tests import realshape
 from tests.gpu import device
 from tests.real_blocks import Entry

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from pyodide_app import errors, loader
-from pyodide_app.engine import Engine
+from pyodide_app import errors
+from pyodide_app.adapter.measure import measure, read_rate
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import NativeDevice
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import Buffer
-from pyodide_app.measure import measure, read_rate
-from pyodide_app.passes import STEP
-from pyodide_app.preflight import LoadOptions
+from pyodide_app.load import loader
+from pyodide_app.load.passes import STEP
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.engine import Engine
 from tests import realshape
 from tests.golden_data import Case, committed_cases
 from tests.gpu import device

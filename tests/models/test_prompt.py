@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bench.cost import layer_of
-from pyodide_app.engine import Engine
 from pyodide_app.graph.plan import Dispatch, Plan, View
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
+from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.golden_data import Case, committed_cases
 from tests.gpu import device

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pyodide_app import errors
-from pyodide_app.chat import ContentDelta
-from pyodide_app.engine import Engine
-from pyodide_app.runner import Finished
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.text.chat import ContentDelta
 from tests.golden_data import committed_cases
 from tests.models.native import GREEDY, generate, opened
 

@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from pyodide_app import trials, variants
 from pyodide_app.__main__ import main
-from pyodide_app.engine import Engine
+from pyodide_app.adapter import trials, variants
+from pyodide_app.adapter.variants import OPTIONS, Option
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import NativeDevice, open_device
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from pyodide_app.preflight import LoadOptions
-from pyodide_app.variants import OPTIONS, Option
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.golden_data import Case, committed_cases
 from tests.gpu import device

@@ -10,8 +10,8 @@ import numpy as np
 
 from oracle.ops import HeadRules
 from pyodide_app.graph import rope as tables
+from pyodide_app.graph.kv_cache import LayerCache, make_layer
 from pyodide_app.graph.tensors import Heads, Rope, Tensor
-from pyodide_app.kv_cache import LayerCache, make_layer
 from tests.gpu import Bench, random_input
 
 KINDS = {"f16": np.float16, "f32": np.float32}

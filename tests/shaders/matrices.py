@@ -14,7 +14,7 @@ from oracle import quant
 from pyodide_app.gguf.types import TYPES
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.weights import LOAD_BYTES
+from pyodide_app.load.weights import LOAD_BYTES
 from tests.compare import tolerance
 from tests.gpu import Bench
 

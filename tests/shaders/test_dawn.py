@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pyodide_app import errors, variants
+from pyodide_app import errors
+from pyodide_app.adapter import variants
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, whole
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning

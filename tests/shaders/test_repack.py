@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app import weights
 from pyodide_app.gguf.types import BY_NAME, TYPES
 from pyodide_app.graph.tuning import SOFTWARE, Tuning
+from pyodide_app.load import weights
 from tests.shaders.matrices import bench
 
 SPLIT = tuple(kind.name for kind in TYPES if kind.is_split)

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyodide_app import sampling
-from pyodide_app.decoding import Sampled
 from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
@@ -20,7 +18,9 @@ from pyodide_app.graph.plan import Buffer, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.step_ops import STOPPED
 from pyodide_app.graph.tensors import Tensor
-from pyodide_app.sampling import FLOAT32_MAX, Fault, SamplingOptions
+from pyodide_app.run import sampling
+from pyodide_app.run.decoding import Sampled
+from pyodide_app.run.sampling import FLOAT32_MAX, Fault, SamplingOptions
 from tests import gpu
 
 INF, NAN = np.inf, np.nan

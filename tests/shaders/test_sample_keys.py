@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app import sampling
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.run import sampling
+from pyodide_app.run.sampling import SamplingOptions
 from tests import gpu
 
 INF, NAN = np.inf, np.nan

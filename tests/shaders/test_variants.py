@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app import loader
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import kernels
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Heads
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from pyodide_app.preflight import LoadOptions
+from pyodide_app.load import loader
+from pyodide_app.load.preflight import LoadOptions
 from tests import dawn, gpu
 from tests.compare import tolerance
 from tests.golden_data import committed_cases

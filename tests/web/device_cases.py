@@ -24,7 +24,7 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Tensor
-from pyodide_app.sampling import SamplingOptions, pack_state
+from pyodide_app.run.sampling import SamplingOptions, pack_state
 from tests.web.folded_plan import FoldedPlan
 from tests.web.norm_plan import NormPlan
 

@@ -5,8 +5,8 @@
 
 const CODE = `
 from pyodide_app.gguf.reader import read_gguf
-from pyodide_app.gguf.sources_js import BlobSource
-from pyodide_app.tokenizer import Tokenizer
+from pyodide_app.browser.blobs import BlobSource
+from pyodide_app.text.tokenizer import Tokenizer
 
 async def read(blob):
     file = await read_gguf([BlobSource(blob)])

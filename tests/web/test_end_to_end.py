@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pyodide_app.engine import Engine
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph.plan import Plan
-from pyodide_app.preflight import LoadOptions
-from pyodide_app.runner import Finished
-from pyodide_app.sampling import SamplingOptions
+from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.run.engine import Engine
+from pyodide_app.run.runner import Finished
+from pyodide_app.run.sampling import SamplingOptions
 from tests.gpu import device
 from tests.web.conftest import (
     CHROMIUM_FLAGS,

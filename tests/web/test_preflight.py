@@ -12,8 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from pyodide_app import errors
 from pyodide_app.gpu.device import AdapterInfo, Limits
-from pyodide_app.loader import Checked, check
-from pyodide_app.preflight import LoadOptions, describe
+from pyodide_app.load.loader import Checked, check
+from pyodide_app.load.preflight import LoadOptions, describe
 from tests import realshape
 from tests.web.conftest import (
     choose,

@@ -79,7 +79,7 @@ RUN = """
 import base64, json
 from time import perf_counter
 import pyodide_js
-from pyodide_app.browser import _worker as worker
+from pyodide_app.browser.worker import _worker as worker
 
 async def run(ids):
     begin = perf_counter()

@@ -79,7 +79,7 @@ function hear(test) {
   });
 }
 
-const python = pyodide.pyimport('pyodide_app.browser');
+const python = pyodide.pyimport('pyodide_app.browser.worker');
 let lastId = 0;
 
 /** Send a message; return its id and how it ends. */
@@ -178,11 +178,11 @@ const cases = {
     await loaded();
     const ids = await answer();
     for (const [place, name] of [
-      ['pyodide_app.engine:OutputParser', 'push'],
-      ['pyodide_app.engine:OutputParser', 'finish'],
-      ['pyodide_app.decoding:Queue', 'take'],
-      ['pyodide_app.runner:Runner', '_reusable'],
-      ['pyodide_app.browser:Worker', '_predicted'],
+      ['pyodide_app.run.engine:OutputParser', 'push'],
+      ['pyodide_app.run.engine:OutputParser', 'finish'],
+      ['pyodide_app.run.decoding:Queue', 'take'],
+      ['pyodide_app.run.runner:Runner', '_reusable'],
+      ['pyodide_app.browser.worker:Worker', '_predicted'],
     ]) {
       breakNext(place, name, 'KeyError("nobody thought of this")');
       const error = await generate().end;
@@ -208,7 +208,7 @@ const cases = {
 
   async 'a fault of the GPU in a reply lets the model go'() {
     await loaded();
-    breakNext('pyodide_app.decoding:Queue', 'take', '__import__("pyodide_app.errors").errors.DeviceError("the GPU refused it")');
+    breakNext('pyodide_app.run.decoding:Queue', 'take', '__import__("pyodide_app.errors").errors.DeviceError("the GPU refused it")');
     const error = await generate().end;
     assert.deepEqual([error.type, error.kept, error.fatal], ['DeviceError', false, true]);
     const { type } = await generate().end;

@@ -1,0 +1,1 @@
+"""What this GPU can do: measured, tried, chosen."""

@@ -1,0 +1,1 @@
+"""Another program's store: Ollama's manifests, blobs and options."""

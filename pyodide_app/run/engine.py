@@ -1,0 +1,164 @@
+"""The engine: conversations to prompts, and a runner's tokens to text and events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Unpack
+
+from pyodide_app import errors
+from pyodide_app.gpu.device import Device
+from pyodide_app.load.advice import model_name
+from pyodide_app.load.loader import Loaded
+from pyodide_app.run.runner import Asked, Finished, Runner
+from pyodide_app.text.chat import (
+    ContentDelta,
+    ThinkingDelta,
+    ToolCall,
+    gemma4,
+    gemma4_template,
+)
+from pyodide_app.text.chat.gemma4_parser import OutputParser
+from pyodide_app.text.chat.messages import check_messages, refuse_media
+from pyodide_app.text.chat.stop_strings import StopStrings
+from pyodide_app.text.tokenizer import Tokenizer
+
+Event = ThinkingDelta | ContentDelta | ToolCall | Finished
+
+
+class Engine(Runner):
+    """A runner that takes and gives text, where the file has a vocabulary."""
+
+    def __init__(self, device: Device, loaded: Loaded) -> None:
+        super().__init__(device, loaded)
+        # Which chat template: whoever knows more than the file says may set it.
+        self.large = gemma4_template.is_large_file(loaded.file)
+        self.reply_ids: list[int] = []  # of the reply under way, as far as it is
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Return the model's tokenizer; raises FileFormatError when it has none."""
+        if self.loaded.tokenizer is None:
+            raise errors.FileFormatError(
+                "this file has no vocabulary",
+                expected="the metadata key tokenizer.ggml.tokens",
+                remedy="Choose a complete model; this one only takes token ids",
+            )
+        return self.loaded.tokenizer
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know of the file: what was ignored or chosen."""
+        return self.loaded.notes
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Return what a person wants to know of the model and where it runs."""
+        loaded, config, file = self.loaded, self.loaded.config, self.loaded.file
+        return {
+            "name": model_name(file.metadata) or file.architecture,
+            "architecture": file.architecture,
+            "n_parameters": file.n_parameters,
+            "weight_bytes": loaded.fit.weight_bytes,
+            "host_bytes": loaded.fit.host_bytes,
+            "kv_bytes": loaded.fit.kv_bytes,
+            "kv": loaded.fit.kv,
+            "mode": loaded.fit.mode,
+            "n_ctx": loaded.fit.n_ctx,
+            "n_ctx_train": config.n_ctx_train,
+            "n_layers": config.n_layers,
+            "dim": config.dim,
+            "n_vocab": config.n_vocab,
+            "n_experts": config.n_experts,
+            "top_k": config.n_experts_used,
+            "adapter": self.device.info.name,
+            "backend": self.device.info.backend,
+            "kernels": str(loaded.choice),
+            "notes": [errors.shorten(note, 400) for note in self.notes],
+        }
+
+    def encode_chat(
+        self,
+        messages: object,
+        tools: object = (),
+        think: bool = False,
+    ) -> tuple[list[int], bool]:
+        """Return a conversation's prompt ids, and whether it ends within a thought.
+
+        Raises: RequestError for messages and tools that are none, or hold an image or a
+        sound: this engine gives a model text alone.
+        """
+        refuse_media(check_messages(messages))
+        prompt = gemma4.render(messages, tools=tools, think=think, large=self.large)
+        return self.tokenizer.encode_prompt(prompt), prompt.in_thought
+
+    async def chat(
+        self,
+        messages: object,
+        *,
+        tools: object = (),
+        think: bool = False,
+        begun: Sequence[int] = (),
+        stop: Sequence[str] = (),
+        **asked: Unpack[Asked],
+    ) -> AsyncGenerator[Event, None]:
+        """Answer a conversation: deltas of thought and text, tool calls, the end.
+
+        `begun` are the ids of a reply that was cut short: it goes on behind them, and
+        its events are those of the whole reply, from its first word on.
+        A stop string ends the reply wherever the model writes it, in a thought as well.
+        """
+        ids, in_thought = self.encode_chat(messages, tools, think)
+        parser = OutputParser(think, in_thought, tools=tools)
+        items = self.generate_text(ids, begun=begun, stop=stop, **asked)
+        async with aclosing(items):
+            async for item in items:
+                if isinstance(item, str):
+                    for event in parser.push(item):
+                        yield event
+                    continue
+                for event in parser.finish():
+                    yield event
+                yield item
+
+    async def generate_text(
+        self,
+        ids: Sequence[int],
+        *,
+        begun: Sequence[int] = (),
+        stop: Sequence[str] = (),
+        **asked: Unpack[Asked],
+    ) -> AsyncGenerator[str | Finished, None]:
+        """Continue a prompt: more text whenever it is certain, then how it ended.
+
+        The text begins with that of the ids in `begun`, which the model goes on from.
+        It ends before the first stop string; the ids end with the token that completed
+        it. Raises RequestError for a stop string that cannot be one.
+        """
+        stops = StopStrings(stop)
+        decoder = self.tokenizer.decoder()
+        n_read = 0
+        self.reply_ids = []
+        items = self.generate([*ids, *begun], **asked)
+        async with aclosing(items):
+            async for item in items:
+                text, begun = stops.push("".join(map(decoder.push, begun))), ()
+                if isinstance(item, Finished):
+                    text += stops.push(decoder.finish()) + stops.finish()
+                else:
+                    self.reply_ids.append(item)
+                    n_read += not stops.found  # else it was under way at the end
+                    text += stops.push(decoder.push(item))
+                    if stops.found:
+                        self.stop()
+                if text:
+                    yield text
+                if isinstance(item, Finished):
+                    yield _cut(item, n_read) if stops.found else item
+
+
+def _cut(end: Finished, n_generated: int) -> Finished:
+    """Return the end of a reply that a stop string has ended after so many tokens."""
+    ids = end.ids[:n_generated]
+    return replace(end, reason="stop", ids=ids, n_generated=n_generated)

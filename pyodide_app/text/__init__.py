@@ -1,0 +1,1 @@
+"""Text and ids: tokenizers, chat formats."""

@@ -1,0 +1,141 @@
+"""What a value of a tool call means: numbers, words and escapes, with schemas."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pyodide_app.errors import RequestError
+from pyodide_app.text.chat.gemma4_tools import QUOTE
+from pyodide_app.text.chat.json_values import json_of
+
+NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+WORDS: dict[str, bool | None] = {
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+    "null": None,
+    "None": None,
+}
+_MAX_TUPLE = 1000  # characters: Python itself parses it
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_BOTH = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "\n": ""}
+_ESCAPES = {QUOTE: {}, '"': _BOTH | {"b": "\b", "f": "\f", "/": "/"}, "'": _BOTH}
+
+
+def plain_value(text: str, schema: Any) -> Any:
+    """Return what stands without quotes: a number, a word of JSON or Python, or text.
+
+    Where the schema wants a string it is text, whatever it looks like.
+    """
+    kinds = kinds_of(schema)
+    if text in WORDS and WORDS[text] is None:
+        return None
+    if (items := _tuple(text)) is not None and not wants_text(schema):
+        return items
+    found = WORDS[text] if text in WORDS else _number(text)
+    if found is None:
+        return text
+    if "string" in kinds and not kinds & _kinds_of_value(found):
+        return text
+    return found
+
+
+def _tuple(text: str) -> list[Any] | None:
+    """Return the items of a tuple as Python writes it, None for other text."""
+    if not (text.startswith("(") and text.endswith(")")) or len(text) > _MAX_TUPLE:
+        return None
+    try:
+        found = ast.literal_eval(text)
+        return json_of(found, "") if isinstance(found, tuple) else None
+    except (ValueError, SyntaxError, RecursionError, MemoryError, RequestError):
+        return None
+
+
+def is_simple(text: str) -> bool:
+    """Say whether text without quotes is a number, or a word of JSON or Python."""
+    return text in WORDS or NUMBER.fullmatch(text) is not None
+
+
+def _number(text: str) -> int | float | None:
+    """Return the number that a text is, None for one that JSON cannot carry."""
+    if not NUMBER.fullmatch(text):
+        return None
+    try:
+        value: int | float = json.loads(text)
+    except ValueError:  # thousands of digits
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _kinds_of_value(value: float) -> set[str]:
+    if isinstance(value, bool):
+        return {"boolean"}
+    return {"number"} if isinstance(value, float) else {"integer", "number"}
+
+
+def unescape(text: str, quote: str) -> str:
+    """Return a string's text: JSON's or Python's escapes, none between delimiters.
+
+    An escape that is none stays as it is: models write regular expressions.
+    """
+    escapes = _ESCAPES[quote]
+    if escapes:
+        text = _ESCAPE.sub(lambda found: _unescaped(found, escapes), text)
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace(QUOTE, '"')
+
+
+def _unescaped(found: re.Match[str], escapes: Mapping[str, str]) -> str:
+    code = found[1] or found[2]
+    return chr(int(code, 16)) if code else escapes.get(found[3], found[0])
+
+
+# -- schemas ---------------------------------------------------------------------------
+
+
+def kinds_of(schema: Any) -> set[str]:
+    """Return the types that a schema names, in lower case; none for any."""
+    kinds: set[str] = set()
+    for part in _alternatives(schema):
+        named = part.get("type")
+        named = named if isinstance(named, list | tuple) else [named]
+        kinds.update(kind.lower() for kind in named if isinstance(kind, str))
+    return kinds
+
+
+def _alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema, and those of which it allows any."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    for key in ("anyOf", "oneOf"):
+        parts = schema.get(key)
+        if isinstance(parts, list | tuple):
+            yield from (part for part in parts if isinstance(part, Mapping))
+
+
+def properties_of(schema: Any) -> Mapping[str, Any]:
+    """Return the schemas of an object's properties."""
+    found: dict[str, Any] = {}
+    for part in _alternatives(schema):
+        properties = part.get("properties")
+        found |= properties if isinstance(properties, Mapping) else {}
+    return found
+
+
+def element_of(schema: Any) -> Any:
+    """Return the schema of an array's elements."""
+    return next(
+        (part["items"] for part in _alternatives(schema) if "items" in part), None
+    )
+
+
+def wants_text(schema: Any) -> bool:
+    """Say whether only a string will do."""
+    return kinds_of(schema) - {"null"} == {"string"}
