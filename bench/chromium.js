@@ -35,7 +35,7 @@
 
   const ours = {
     async load(urls, n_ctx) {
-      worker = new Worker('/worker.js', { type: 'module' });
+      worker = new Worker('/engine/worker.js', { type: 'module' });
       worker.addEventListener('message', heard);
       const { info } = await ask({ kind: 'load', urls, options: { n_ctx } });
       const { preflight } = await ask({ kind: 'preflight', options: {} });

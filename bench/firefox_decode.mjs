@@ -21,7 +21,7 @@ await withFirefox(executablePath, async (page) => {
 
 /** Runs in the page: load the model in a worker, warm up, and answer the questions. */
 async function decode(model, questions, batch) {
-  const worker = new Worker('/worker.js', { type: 'module' });
+  const worker = new Worker('/engine/worker.js', { type: 'module' });
   const wait = [];
   worker.addEventListener('message', ({ data }) => {
     // An error with the id 0 is the worker's own, and ends what is asked.

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const FILES = ['gpu.js', 'replay.js', 'stream.js'];
+const FILES = ['engine/gpu.js', 'engine/replay.js', 'engine/stream.js'];
 
 /**
  * Make Dawn what the page takes for WebGPU, and return what its GPU code exports.

@@ -63,7 +63,7 @@ def content_security_policy(connect: str) -> str:
 
 # A worker has the policy that it is served with. This one fetches the models whose
 # address a person typed; page and engine reach nothing but where they came from.
-DOWNLOADER = "/download_worker.js"
+DOWNLOADER = "/downloads/worker.js"
 DOWNLOADER_POLICY = content_security_policy("https: http:")
 HEADERS = {
     "Content-Security-Policy": content_security_policy("'self'"),

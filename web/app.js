@@ -1,24 +1,24 @@
 /** The page: its states, and what leads from one to the next. */
 
-import { createChat } from './chat.js';
-import { createConversation } from './conversation.js';
-import { createDemo, findDemo } from './demo.js';
-import { closeSheets, find } from './dom.js';
-import { createDownloads } from './downloads.js';
-import { createEngine } from './engine_client.js';
-import { showInfo, showSpeed } from './info.js';
-import { fileSource, watchFiles } from './load.js';
-import { createLoading } from './loading.js';
-import { createModel, loadOptions } from './model.js';
-import { createOllama } from './ollama.js';
-import { createPreflight } from './preflight.js';
-import { capabilityCard, checkBeginnings, checkFiles, missingWebGPU } from './problems.js';
-import { createRecovery } from './recovery.js';
-import { createScroller } from './scroller.js';
-import { createSettings } from './settings.js';
-import { keepSpeed } from './speed.js';
-import { createVerify } from './verify.js';
-import { finePointer, focusPrompt, prompt, showState } from './view.js';
+import { createChat } from './chat/conversation.js';
+import { createConversation } from './chat/composer.js';
+import { createDemo, findDemo } from './models/demo.js';
+import { closeSheets, find } from './shared/dom.js';
+import { createDownloads } from './downloads/list.js';
+import { createEngine } from './engine/client.js';
+import { showInfo, showSpeed } from './models/info.js';
+import { fileSource, watchFiles } from './models/files.js';
+import { createLoading } from './models/loading.js';
+import { createModel, loadOptions } from './models/model.js';
+import { createOllama } from './models/ollama.js';
+import { createPreflight } from './models/preflight.js';
+import { capabilityCard, checkBeginnings, checkFiles, missingWebGPU } from './shared/problems.js';
+import { createRecovery } from './shared/recovery.js';
+import { createScroller } from './chat/scroller.js';
+import { createSettings } from './settings/settings.js';
+import { keepSpeed } from './models/speed.js';
+import { createVerify } from './models/verify.js';
+import { finePointer, focusPrompt, prompt, showState } from './shared/view.js';
 
 const engine = createEngine((...crash) => recovery.lose(...crash));
 const settings = createSettings(find('settings'), refresh);
@@ -110,7 +110,7 @@ const recovery = createRecovery({
   on: { change: refresh, told: scroller.toEnd },
 });
 
-/** @typedef {import('./load.js').Source} Source */
+/** @typedef {import('./models/files.js').Source} Source */
 
 /** @type {Source|null} the demonstration model, where the bundle holds one */
 let demoSource = null;

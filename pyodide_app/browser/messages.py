@@ -1,6 +1,6 @@
 """What the worker tells the page: progress, pieces of a reply, its end, errors.
 
-The types of the messages are described in web/worker.js.
+The types of the messages are described in web/engine/worker.js.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Messages from the page → Engine calls → messages back, all inside a worker.
 
-The types of the messages are described in web/worker.js.
+The types of the messages are described in web/engine/worker.js.
 """
 
 from __future__ import annotations

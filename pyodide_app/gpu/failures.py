@@ -23,7 +23,7 @@ class Failure:
     remedy: str = ""
 
 
-# By the name that web/faults.js gives the JavaScript Error.
+# By the name that web/engine/faults.js gives the JavaScript Error.
 FAILURES = {
     "WebGPUMissing": Failure(
         errors.DeviceMissingError,

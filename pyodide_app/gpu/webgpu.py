@@ -1,4 +1,4 @@
-"""What is said to web/gpu.js and heard from it, whatever carries it there."""
+"""What is said to web/engine/gpu.js and heard from it, whatever carries it there."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ _FEATURES = {"subgroups": "subgroup", "shader-f16": "shader-f16"}
 # Of these, what its compiler wants enabled in a text; other `enable` lines it refuses.
 _ENABLED = ("shader-f16",)
 
-# What is counted, as in web/gpu.js.
+# What is counted, as in web/engine/gpu.js.
 COUNTERS = (
     *("submits", "dispatches", "host_calls"),
     *("bytes_uploaded", "bytes_read", "objects"),

@@ -20,7 +20,7 @@ REGISTRY = re.compile(
     r"|jsdeliv[r]|unpk[g]|huggingfac[e]\.co"
 )
 # What people paste as an address, and what the page makes of it.
-ABOUT_ADDRESSES = {"web/hosts.js", "tests/web/test_address.py"}
+ABOUT_ADDRESSES = {"web/downloads/hosts.js", "tests/web/test_address.py"}
 MEGABYTE = 1 << 20
 
 

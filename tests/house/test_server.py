@@ -21,8 +21,9 @@ def page(tmp_path_factory) -> Iterator[server.PageServer]:
     folder = outside / "dist"
     (folder / "folder").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html>")
-    for name in ("worker.js", "download_worker.js"):
-        (folder / name).write_text("// a worker")
+    for name in ("engine", "downloads"):
+        (folder / name).mkdir()
+        (folder / name / "worker.js").write_text("// a worker")
     (folder / "model.gguf").write_bytes(CONTENT)
     (folder / "empty.txt").write_bytes(b"")
     (folder / "link.txt").symlink_to(outside / "secret.txt")
@@ -63,9 +64,9 @@ def test_sends_the_page_with_its_protections(page):
 def test_lets_the_download_worker_alone_reach_other_origins(page):
     policies = {
         path: ask(page, path)[0].headers.get_all("Content-Security-Policy")
-        for path in ("/", "/worker.js", "/download_worker.js")
+        for path in ("/", "/engine/worker.js", "/downloads/worker.js")
     }
-    free = policies.pop("/download_worker.js")
+    free = policies.pop("/downloads/worker.js")
     own = "connect-src 'self'"
     assert all(len(p) == 1 and f"; {own};" in p[0] for p in policies.values())
     assert free == [policies["/"][0].replace(own, "connect-src https: http:")]

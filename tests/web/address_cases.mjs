@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const load = (name) => import(pathToFileURL(join(process.argv[2], name)));
-const { readAddress } = await load('address.js');
-const { judge } = await load('answer.js');
+const { readAddress } = await load('downloads/address.js');
+const { judge } = await load('downloads/answer.js');
 
 const outcome = (action) => {
   try {

@@ -205,7 +205,7 @@ def use_model(page: Page, name: str | None) -> None:
 
 def use_worker_with(page: Page, prelude: str) -> None:
     """Run a script in the worker before its own."""
-    worker = Path(__file__).resolve().parents[2] / "web/worker.js"
+    worker = Path(__file__).resolve().parents[2] / "web/engine/worker.js"
     replace_worker(page, prelude + worker.read_text(encoding="utf-8"))
 
 
@@ -213,7 +213,7 @@ def replace_worker(page: Page, script: str) -> None:
     """Answer the request for the worker with another script."""
     headers = {**server.HEADERS, "Content-Type": server.TYPES[".js"]}
     page.route(
-        "**/worker.js", lambda route: route.fulfill(body=script, headers=headers)
+        "**/engine/worker.js", lambda route: route.fulfill(body=script, headers=headers)
     )
 
 

@@ -44,8 +44,8 @@ async function choose(page, path) {
 
 /** Runs in the page: milliseconds of read-backs of an idle device, by the page's code. */
 async function timeAnswers() {
-  const { openDevice, createBuffer, closeDevice } = await import('/gpu.js');
-  const { run } = await import('/replay.js');
+  const { openDevice, createBuffer, closeDevice } = await import('/engine/gpu.js');
+  const { run } = await import('/engine/replay.js');
   const gpu = await openDevice([]);
   const buffer = createBuffer(gpu, 'idle', 256);
   const times = [];

@@ -59,6 +59,6 @@ function isLoaded(name) {
 
 /** Runs in the page: whether some of the file is stored for good. */
 async function stored() {
-  const { listModels } = await import('./storage.js');
+  const { listModels } = await import('./downloads/store.js');
   return (await listModels())[0]?.parts[0].done > 0;
 }

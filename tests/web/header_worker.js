@@ -27,7 +27,7 @@ self.onmessage = async ({ data }) => {
 };
 
 async function boot() {
-  const vendor = new URL('./vendor/pyodide/', import.meta.url).href;
+  const vendor = new URL('../vendor/pyodide/', import.meta.url).href;
   const { loadPyodide } = await import(`${vendor}pyodide.mjs`);
   const pyodide = await loadPyodide({ indexURL: vendor, packages: ['pyodide_app'] });
   return { pyodide, read: pyodide.runPython(CODE) };

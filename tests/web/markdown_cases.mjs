@@ -14,8 +14,8 @@ import { pathToFileURL } from 'node:url';
 const web = process.argv[2];
 const load = (name) => import(pathToFileURL(join(web, name)));
 const { Marked } = await load('node_modules/marked/lib/marked.esm.js');
-const { createGrammar } = await load('grammar.js');
-const { createBlocks } = await load('blocks.js');
+const { createGrammar } = await load('chat/grammar.js');
+const { createBlocks } = await load('chat/blocks.js');
 const grammar = createGrammar(Marked);
 
 /** Put together what was cut apart. */

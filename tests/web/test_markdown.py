@@ -15,7 +15,7 @@ import pytest
 from tools import environment
 
 SCRIPT = Path(__file__).with_name("markdown_cases.mjs")
-# As in web/blocks.js: no more than this is read again when a reply has grown.
+# As in web/chat/blocks.js: no more than this is read again when a reply has grown.
 LONGEST = 10_000
 
 # Formulas that Markdown would damage: each must be seen as it is written.

@@ -480,7 +480,7 @@ def test_markdown_is_rendered(ready):
 
 
 GROW = """async (texts) => {
-  const { renderMarkdown } = await import('./markdown.js');
+  const { renderMarkdown } = await import('./chat/markdown.js');
   const wrong = [];
   const plain = ({ innerHTML }) =>
     innerHTML.replace(/>\\s+</g, '><').replace(/, \\d+"/g, '"');
@@ -552,7 +552,7 @@ def test_nothing_moves_while_the_page_arrives(page, site, size):
 def test_growing_table_keeps_its_rows_and_tells_its_name(ui):
     names = ui.evaluate(
         """async () => {
-          const { renderMarkdown } = await import('./markdown.js');
+          const { renderMarkdown } = await import('./chat/markdown.js');
           const root = document.createElement('div');
           root.className = 'prose';
           document.body.append(root);

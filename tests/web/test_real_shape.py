@@ -28,7 +28,7 @@ from tests.web.test_end_to_end import open_page
 from tools.model_store import ModelStore
 from tools.server import PageServer
 
-WORKER = Path(__file__).resolve().parents[2] / "web/worker.js"
+WORKER = Path(__file__).resolve().parents[2] / "web/engine/worker.js"
 CUT = "gemma4:26b-cut"
 MAX_HEAP = 200e6  # bytes, of WebAssembly's memory; it never shrinks: this is the peak
 

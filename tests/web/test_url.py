@@ -51,13 +51,13 @@ async () => {
 """
 RECORD = """
 async () => {
-  const { listModels } = await import('./storage.js');
+  const { listModels } = await import('./downloads/store.js');
   return (await listModels())[0] ?? null;
 }
 """
 FLIP_A_BYTE = """
 async (at) => {
-  const { listModels } = await import('./storage.js');
+  const { listModels } = await import('./downloads/store.js');
   const [{ id, parts: [{ name }] }] = await listModels();
   const root = await navigator.storage.getDirectory();
   const downloads = await root.getDirectoryHandle('downloads');
@@ -130,7 +130,7 @@ def hurried(ui: Page, remote: ModelServer) -> Page:
 
 def download_worker(page: Page) -> Worker:
     """Return the worker that downloads, which is there once something was."""
-    return next(w for w in page.workers if w.url.endswith("download_worker.js"))
+    return next(w for w in page.workers if w.url.endswith("downloads/worker.js"))
 
 
 def sha256(content: bytes) -> str:

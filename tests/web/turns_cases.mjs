@@ -1,4 +1,4 @@
-// Play conversations from stdin through web/turns.js, and print what became of each.
+// Play conversations from stdin through web/chat/turns.js, and print what became of each.
 //
 //   node turns_cases.mjs WEB < CASES
 //
@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const model = await import(pathToFileURL(join(process.argv[2], 'turns.js')));
+const model = await import(pathToFileURL(join(process.argv[2], 'chat/turns.js')));
 const named = (key) => ({ key, name: key.toUpperCase()[0], source: `${key}.gguf` });
 
 function play(steps) {

@@ -1,7 +1,7 @@
 /** Choosing or dropping a model, and showing how its loading goes. */
 
-import { bytes, duration } from './format.js';
-import { OWN_FILES } from './settings.js';
+import { bytes, duration } from '../shared/format.js';
+import { OWN_FILES } from '../settings/settings.js';
 
 /** The name of a file that is named after its SHA-256, as Ollama's are. */
 const BLOB = /^sha256[-:]([0-9a-f]{64})$/i;
@@ -50,10 +50,10 @@ export function watchFiles(input, veil, onFiles) {
  * @property {string} file the file's name, or how many parts there are
  * @property {File[]} [files]
  * @property {string[]} [urls] in place of files
- * @property {import('./worker.js').Folder} [folder] in place of both
+ * @property {import('../engine/worker.js').Folder} [folder] in place of both
  * @property {string} [model] its name in the folder
  * @property {object[]} [opening] messages that every conversation begins with
- * @property {import('./settings.js').Profile} profile
+ * @property {import('../settings/settings.js').Profile} profile
  * @property {boolean|null} [large] whether it has the large models' chat template, where
  *   more is known than the file says
  * @property {string[]} [notes] what a person should know of it

@@ -6,29 +6,29 @@
  * @property {string} id
  * @property {string} name
  * @property {import('./address.js').Wanted[]} files
- * @property {import('./storage.js').ModelRecord|null} record
+ * @property {import('./store.js').ModelRecord|null} record
  * @property {{kind: string, id: number, result: Promise<object>}|null} run
- * @property {ReturnType<import('./download_item.js').createItem>} item
+ * @property {ReturnType<import('./item.js').createItem>} item
  * @property {Promise<() => Promise<void>>|null} hold this tab's share of its lock
  */
 
 import { readAddress } from './address.js';
-import { find } from './dom.js';
-import { createDownloader } from './download_client.js';
-import { createItem } from './download_item.js';
-import { bytes } from './format.js';
-import { createProgress, fileSource, modelName } from './load.js';
+import { find } from '../shared/dom.js';
+import { createDownloader } from './client.js';
+import { createItem } from './item.js';
+import { bytes } from '../shared/format.js';
+import { createProgress, fileSource, modelName } from '../models/files.js';
 import {
   changes, doneBytes, filesOf, hold, idOf, listModels, readRecord, removeUnused, stateOf,
   storageError, touch,
-} from './storage.js';
-import { focusPrompt } from './view.js';
+} from './store.js';
+import { focusPrompt } from '../shared/view.js';
 
 /**
  * Offer to download models, and those that are downloaded.
  *
  * @param {object} on
- * @param {(source: import('./load.js').Source) => void} on.model
+ * @param {(source: import('../models/files.js').Source) => void} on.model
  * @param {(id: string) => boolean} on.isUsed whether it is loaded, or is being loaded
  * @param {() => boolean} on.isIdle whether nothing is lost when another model is loaded
  * @param {(error: object, actions: Record<string, () => void>) => void} on.problem

@@ -5,8 +5,8 @@
  * both. Where there is not, it says so, and a load that is cancelled brings the model
  * before back.
  *
- * @typedef {import('./load.js').Source} Source
- * @typedef {import('./worker.js').TypedError} TypedError
+ * @typedef {import('./files.js').Source} Source
+ * @typedef {import('../engine/worker.js').TypedError} TypedError
  *
  * @typedef {object} Events
  * @property {() => void} change what is said below may be different now
@@ -19,9 +19,9 @@
  *   still there, is loaded again, or there is none
  */
 
-import { OWN_FILES } from './settings.js';
+import { OWN_FILES } from '../settings/settings.js';
 import { chosen, devices, keepChosen } from './speed.js';
-import { finePointer } from './view.js';
+import { finePointer } from '../shared/view.js';
 
 /** What the address of the page asks for, as in `?kernels=subgroup,f16-kv`. */
 const KERNELS = new URLSearchParams(window.location.search).get('kernels');
@@ -30,8 +30,8 @@ const KERNELS = new URLSearchParams(window.location.search).get('kernels');
  * Keep the model.
  *
  * @param {object} parts
- * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
- * @param {ReturnType<import('./settings.js').createSettings>} parts.settings
+ * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
+ * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
  * @param {Events} parts.on
  */
 export function createModel({ engine, settings, on }) {
@@ -151,7 +151,7 @@ export function createModel({ engine, settings, on }) {
  *
  * @param {Source} source
  * @param {number|null} n_ctx the context that a person set
- * @returns {import('./worker.js').LoadOptions}
+ * @returns {import('../engine/worker.js').LoadOptions}
  */
 export function loadOptions({ profile, large }, n_ctx) {
   return {

@@ -1,9 +1,9 @@
 /** A downloaded model in the list: what is here of it, and what can be done with it. */
 
-import { button, element } from './dom.js';
-import { bytes } from './format.js';
-import { createProgress } from './load.js';
-import { doneBytes, stateOf, totalBytes } from './storage.js';
+import { button, element } from '../shared/dom.js';
+import { bytes } from '../shared/format.js';
+import { createProgress } from '../models/files.js';
+import { doneBytes, stateOf, totalBytes } from './store.js';
 
 /** What can be done in each state, the likeliest first. */
 const ACTIONS = {
@@ -56,7 +56,7 @@ export function createItem(name, actions) {
   let said = '';
 
   /**
-   * @param {import('./storage.js').ModelRecord|null} record
+   * @param {import('./store.js').ModelRecord|null} record
    * @param {{kind: string}|null} run what is being done with it
    */
   function show(record, run) {

@@ -1,8 +1,8 @@
 /**
  * Downloads the files of a model into the browser's file system, from where they stopped.
  *
- * @typedef {import('./storage.js').ModelRecord} ModelRecord
- * @typedef {import('./storage.js').Part} Part
+ * @typedef {import('./store.js').ModelRecord} ModelRecord
+ * @typedef {import('./store.js').Part} Part
  *
  * @typedef {object} Tell
  * @property {(done: number, total: number) => void} bytes
@@ -10,10 +10,10 @@
  */
 
 import { judge, unreachable } from './answer.js';
-import { digest, openSink, reserve } from './download_file.js';
+import { digest, openSink, reserve } from './file.js';
 import {
   doneBytes, integrityError, openFiles, openPart, saveRecord, totalBytes,
-} from './storage.js';
+} from './store.js';
 
 const SAVE_AFTER = 2000; // milliseconds: what a tab that dies may lose
 const STALL = 30_000; // milliseconds without a byte
@@ -33,7 +33,7 @@ class Changed extends Error {}
  * @param {ModelRecord} record
  * @param {Tell} tell
  * @param {AbortSignal} signal
- * @throws {import('./worker.js').TypedError}
+ * @throws {import('../engine/worker.js').TypedError}
  */
 export async function download(record, tell, signal) {
   const job = { record, tell, signal, answered: false };
@@ -54,7 +54,7 @@ export async function download(record, tell, signal) {
 /**
  * End a download of which all has arrived: hold it to what it should be.
  *
- * @throws {import('./worker.js').TypedError}
+ * @throws {import('../engine/worker.js').TypedError}
  */
 export async function settle(record) {
   const bad = record.parts.find(({ expected, sha256 }) => expected && expected !== sha256);
@@ -79,7 +79,7 @@ export async function reset(record) {
  * @param {ModelRecord} record
  * @param {Tell} tell
  * @param {AbortSignal} signal
- * @throws {import('./worker.js').TypedError}
+ * @throws {import('../engine/worker.js').TypedError}
  */
 export async function verify(record, tell, signal) {
   const files = await openFiles(record);

@@ -4,12 +4,12 @@
  * A message of an engine that ended early tells less than another: what is not known is
  * left out.
  *
- * @typedef {import('./worker.js').DoneMessage} DoneMessage
+ * @typedef {import('../engine/worker.js').DoneMessage} DoneMessage
  */
 
-import { button, element, fact } from './dom.js';
-import { bytes, count, duration, rate } from './format.js';
-import { share } from './speed.js';
+import { button, element, fact } from '../shared/dom.js';
+import { bytes, count, duration, rate } from '../shared/format.js';
+import { share } from '../models/speed.js';
 
 /** How a reply ended. */
 export const ENDS = {

@@ -1,15 +1,15 @@
 /** The panel that holds a model's files to the SHA-256 that is in their names. */
 
-import { closeSheets, element, find } from './dom.js';
-import { bytes, duration } from './format.js';
-import { createProgress } from './load.js';
-import { errorCard } from './problems.js';
+import { closeSheets, element, find } from '../shared/dom.js';
+import { bytes, duration } from '../shared/format.js';
+import { createProgress } from './files.js';
+import { errorCard } from '../shared/problems.js';
 
 /**
  * Offer the check.
  *
- * @param {{engine: ReturnType<import('./engine_client.js').createEngine>}} parts
- * @returns {(source: import('./load.js').Source) => Promise<void>} checks a model's files
+ * @param {{engine: ReturnType<import('../engine/client.js').createEngine>}} parts
+ * @returns {(source: import('./files.js').Source) => Promise<void>} checks a model's files
  */
 export function createVerify({ engine }) {
   const panel = find('check');

@@ -1,13 +1,13 @@
 /** What is shown while a model loads: in the middle of the page, or quietly below it. */
 
-import { find } from './dom.js';
-import { createProgress, describe } from './load.js';
+import { find } from '../shared/dom.js';
+import { createProgress, describe } from './files.js';
 import { fitCard } from './preflight.js';
 
 /**
  * Show how loads go.
  *
- * @param {(source: import('./load.js').Source) => boolean} isQuiet whether a model loads
+ * @param {(source: import('./files.js').Source) => boolean} isQuiet whether a model loads
  *   without taking the page
  */
 export function createLoading(isQuiet) {

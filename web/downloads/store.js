@@ -31,7 +31,7 @@
  * @property {string} expected
  */
 
-import { bytes } from './format.js';
+import { bytes } from '../shared/format.js';
 
 const FOLDER = 'downloads';
 const RECORD = '.record'; // no file's name begins with a dot

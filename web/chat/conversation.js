@@ -1,13 +1,13 @@
 /** The conversation: saying, answering, streaming, stopping, going on, starting anew. */
 
-import { button, element } from './dom.js';
-import { errorCard } from './problems.js';
+import { button, element } from '../shared/dom.js';
+import { errorCard } from '../shared/problems.js';
 import { createReply, modelLine, userMessage } from './reply.js';
 import {
   canLeaveOut, changeModel, grow, history, isUnanswered, leaveOut, lengthOfMessages, replyTurn,
   textOf, unfinished, userTurn,
 } from './turns.js';
-import { focusPrompt } from './view.js';
+import { focusPrompt } from '../shared/view.js';
 
 const BEGINNING = 80; // characters of a reply that are read out
 
@@ -15,13 +15,13 @@ const BEGINNING = 80; // characters of a reply that are read out
  * Keep a conversation and show it.
  *
  * @param {object} parts
- * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
+ * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
  * @param {HTMLElement} parts.list where messages are shown
  * @param {() => object} parts.options think, sampling and max_tokens for the next reply,
  *   and `opening`, the messages that the model puts before any conversation
  * @param {() => import('./turns.js').Model|null} parts.model the one that is loaded
  * @param {(busy: boolean) => void} parts.onBusy
- * @param {(done: import('./worker.js').DoneMessage) => void} parts.onReply a reply is over
+ * @param {(done: import('../engine/worker.js').DoneMessage) => void} parts.onReply a reply is over
  * @param {(text: string) => void} parts.announce
  * @param {object} parts.box where messages are written
  * @param {(text: string) => void} parts.box.takeBack put a message that was refused there

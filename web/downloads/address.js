@@ -38,7 +38,7 @@ const REMEDIES = {
  * @param {string} digests the SHA-256 of each file, in order, as sha256sum prints them
  * @param {{protocol: string}} page where the page itself is
  * @returns {Wanted[]}
- * @throws {import('./worker.js').TypedError}
+ * @throws {import('../engine/worker.js').TypedError}
  */
 export function readAddress(text, digests, page) {
   const url = parse(text, page);

@@ -11,8 +11,8 @@
  * @property {boolean} fixedContext whether the context is the model's own affair
  */
 
-import { element } from './dom.js';
-import { count } from './format.js';
+import { element } from '../shared/dom.js';
+import { count } from '../shared/format.js';
 
 /** @type {Profile} */
 export const OWN_FILES = {

@@ -3,19 +3,19 @@
 import { find } from './dom.js';
 import { count } from './format.js';
 import { errorCard } from './problems.js';
-import { longerContext } from './turns.js';
+import { longerContext } from '../chat/turns.js';
 
-/** @typedef {import('./load.js').Source} Source */
-/** @typedef {import('./worker.js').TypedError} TypedError */
+/** @typedef {import('../models/files.js').Source} Source */
+/** @typedef {import('../engine/worker.js').TypedError} TypedError */
 
 /**
  * Tell of errors, each with the ways out of it.
  *
  * @param {object} parts
- * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
- * @param {ReturnType<import('./model.js').createModel>} parts.model
- * @param {ReturnType<import('./settings.js').createSettings>} parts.settings
- * @param {ReturnType<import('./preflight.js').createPreflight>} parts.preflight
+ * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
+ * @param {ReturnType<import('../models/model.js').createModel>} parts.model
+ * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
+ * @param {ReturnType<import('../models/preflight.js').createPreflight>} parts.preflight
  * @param {(source: Source) => Promise<void>} parts.verify
  * @param {() => void} parts.newChat
  * @param {(source: Source) => void} parts.toList show it in the list that it came from

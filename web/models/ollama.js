@@ -20,10 +20,10 @@
  * @property {object[]} [messages] that a conversation begins with
  */
 
-import { button, element, find } from './dom.js';
-import { bytes } from './format.js';
-import { fileName } from './load.js';
-import { OWN_FILES } from './settings.js';
+import { button, element, find } from '../shared/dom.js';
+import { bytes } from '../shared/format.js';
+import { fileName } from './files.js';
+import { OWN_FILES } from '../settings/settings.js';
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
 const DATABASE = 'lapidary';
@@ -34,15 +34,15 @@ const LAST = 'last';
  * Offer Ollama's models.
  *
  * @param {object} on
- * @param {(source: import('./load.js').Source) => void} on.model
- * @param {(source: import('./load.js').Source) => void} on.check
- * @param {(folder: import('./worker.js').Folder) => Promise<object>} on.list asks the
+ * @param {(source: import('./files.js').Source) => void} on.model
+ * @param {(source: import('./files.js').Source) => void} on.check
+ * @param {(folder: import('../engine/worker.js').Folder) => Promise<object>} on.list asks the
  *   engine what a folder holds
  * @param {(error: object) => void} on.problem
  */
 export function createOllama(on) {
   const title = find('ollama-title').textContent;
-  /** @type {{opened: boolean, lines: [Line, import('./load.js').Source][]}[]} */
+  /** @type {{opened: boolean, lines: [Line, import('./files.js').Source][]}[]} */
   const stores = [];
 
   /** Show a store's models; those of a folder opened before go. */
@@ -87,7 +87,7 @@ export function createOllama(on) {
     if (models.length) show(models, servedSource, false);
   }
 
-  /** @param {import('./worker.js').Folder} folder */
+  /** @param {import('../engine/worker.js').Folder} folder */
   async function openFolder(folder) {
     find('open-folder').disabled = true;
     try {

@@ -28,7 +28,7 @@ export function createDownloader() {
   }
 
   function start() {
-    worker = new Worker(new URL('./download_worker.js', import.meta.url), { type: 'module' });
+    worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
     worker.addEventListener('message', receive);
     worker.addEventListener('error', crash);
   }

@@ -2,22 +2,22 @@
  * Before a load: what a model takes on this machine, and how fast it may be. A small
  * model loads at once; a large one when its needs are known and a person says so.
  *
- * @typedef {import('./load.js').Source} Source
- * @typedef {import('./worker.js').Fit} Fit
- * @typedef {import('./worker.js').Preflight} Preflight
+ * @typedef {import('./files.js').Source} Source
+ * @typedef {import('../engine/worker.js').Fit} Fit
+ * @typedef {import('../engine/worker.js').Preflight} Preflight
  *
  * @typedef {object} Events
  * @property {(source: Source) => void} begin a check begins
  * @property {() => void} change whether one is shown may be different now
  * @property {() => boolean} isReplying whether a load would end a reply
  * @property {(source: Source) => void} load the model is to be loaded
- * @property {(source: Source, error: import('./worker.js').TypedError) => void} failed
+ * @property {(source: Source, error: import('../engine/worker.js').TypedError) => void} failed
  * @property {() => void} cancelled
  */
 
-import { element, fact, find } from './dom.js';
-import { bytes, count, duration, rate } from './format.js';
-import { createProgress, describe } from './load.js';
+import { element, fact, find } from '../shared/dom.js';
+import { bytes, count, duration, rate } from '../shared/format.js';
+import { createProgress, describe } from './files.js';
 import { keepDevice } from './speed.js';
 
 const LARGE = 1e9; // bytes of a model that is not loaded unasked
@@ -29,9 +29,9 @@ const CEILINGS = new Set([8, 32]);
  * Offer to look before a load.
  *
  * @param {object} parts
- * @param {ReturnType<import('./engine_client.js').createEngine>} parts.engine
- * @param {ReturnType<import('./settings.js').createSettings>} parts.settings
- * @param {(source: Source) => import('./worker.js').LoadOptions} parts.options
+ * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
+ * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
+ * @param {(source: Source) => import('../engine/worker.js').LoadOptions} parts.options
  * @param {Events} parts.on
  */
 export function createPreflight({ engine, settings, options, on }) {

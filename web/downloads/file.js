@@ -6,8 +6,8 @@
  * do not pass for those that arrived: `digest` reads them all.
  */
 
-import './vendor/sha256.umd.min.js';
-import { fullError, saveRecord } from './storage.js';
+import '../vendor/sha256.umd.min.js';
+import { fullError, saveRecord } from './store.js';
 
 const { createSHA256 } = globalThis.hashwasm; // a script that knows no modules
 
@@ -44,8 +44,8 @@ function grow(access, size) {
 /**
  * Open a file's end for writing: the file and its digest go on where the record says.
  *
- * @param {import('./storage.js').ModelRecord} record
- * @param {import('./storage.js').Part} part
+ * @param {import('./store.js').ModelRecord} record
+ * @param {import('./store.js').Part} part
  * @param {FileSystemSyncAccessHandle} access
  */
 export async function openSink(record, part, access) {

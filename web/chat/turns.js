@@ -44,7 +44,7 @@ export function replyTurn(model, think) {
  * Add what a token message brings to a reply.
  *
  * @param {Turn} turn
- * @param {import('./worker.js').TokenMessage} message
+ * @param {import('../engine/worker.js').TokenMessage} message
  */
 export function grow(turn, { channel, text, name, args, ids = [] }) {
   turn.ids.push(...ids);

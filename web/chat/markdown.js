@@ -5,8 +5,8 @@
 
 import { createBlocks } from './blocks.js';
 import { createGrammar } from './grammar.js';
-import { Marked } from './vendor/marked.esm.js';
-import DOMPurify from './vendor/purify.es.mjs';
+import { Marked } from '../vendor/marked.esm.js';
+import DOMPurify from '../vendor/purify.es.mjs';
 
 /** @typedef {import('./blocks.js').Block} Block */
 

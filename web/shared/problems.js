@@ -53,7 +53,7 @@ const STAYS = new Set(['choose', 'settings', 'shorten']);
 /**
  * Make an error card.
  *
- * @param {import('./worker.js').TypedError} error
+ * @param {import('../engine/worker.js').TypedError} error
  * @param {Record<string, Action>} actions what can be done now, by name; the card offers
  *   those that fit the error
  *

@@ -5,7 +5,7 @@
  * that brings it, which needs no If-Range: that header would cost a question beforehand
  * (CORS), which many servers answer with no.
  *
- * @typedef {import('./storage.js').Part} Part
+ * @typedef {import('./store.js').Part} Part
  *
  * @typedef {object} Verdict
  * @property {'append'|'whole'|'changed'|'later'} use the bytes follow those that are
@@ -26,7 +26,7 @@ const CLOSED = new Set([401, 403, 407]);
  * @param {Part} part what was asked for: all that lies after `part.done`
  * @param {{status: number, headers: Headers}} response
  * @returns {Verdict}
- * @throws {import('./worker.js').TypedError}
+ * @throws {import('../engine/worker.js').TypedError}
  */
 export function judge(part, { status, headers }) {
   const mark = { etag: headers.get('ETag') ?? '', modified: headers.get('Last-Modified') ?? '' };

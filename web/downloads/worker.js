@@ -33,11 +33,11 @@
  *   StorageError      no room, or storage that cannot be used
  */
 
-import { download, reset, settle, verify } from './download.js';
+import { download, reset, settle, verify } from './transfer.js';
 import {
   changes, doneBytes, fullError, lockName, newRecord, readRecord, removeModel, storageError,
   totalBytes,
-} from './storage.js';
+} from './store.js';
 
 const PROGRESS_EVERY = 100; // milliseconds
 

@@ -3,9 +3,9 @@
  * ask. Its skills, and the phrases they were trained on, are in demo/.
  */
 
-import { button, element, find } from './dom.js';
-import { bytes } from './format.js';
-import { renderMarkdown } from './markdown.js';
+import { button, element, find } from '../shared/dom.js';
+import { bytes } from '../shared/format.js';
+import { renderMarkdown } from '../chat/markdown.js';
 
 /** Each is asked in its turns, one after the other; the label is what the page shows. */
 const EXAMPLES = [
@@ -25,7 +25,7 @@ const ABOUT = 'Lapidary’s small demonstration model, trained from scratch on a
 /**
  * It is small and learned rules: the likeliest token is the right one.
  *
- * @type {import('./settings.js').Profile}
+ * @type {import('../settings/settings.js').Profile}
  */
 const PROFILE = {
   key: 'lapidary.settings.demo',
@@ -39,7 +39,7 @@ const PROFILE = {
 /**
  * Find the model that came with the page.
  *
- * @returns {Promise<null | import('./load.js').Source & {card: string|null}>} null when
+ * @returns {Promise<null | import('./files.js').Source & {card: string|null}>} null when
  *   the bundle holds none
  */
 export async function findDemo() {
@@ -85,7 +85,7 @@ export function createDemo(on) {
   }
 
   /**
-   * @param {import('./view.js').View['now']} now
+   * @param {import('../shared/view.js').View['now']} now
    * @param {string} name the model's own, when it is loaded
    */
   function show(now, name) {

@@ -175,7 +175,7 @@
  */
 
 const RUNTIME = 0;
-const VENDOR = new URL('./vendor/pyodide/', import.meta.url).href;
+const VENDOR = new URL('../vendor/pyodide/', import.meta.url).href;
 
 const queued = [];
 let handle = (message) => queued.push(message);

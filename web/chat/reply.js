@@ -1,8 +1,8 @@
 /** The turns of the conversation on the page. */
 
-import { button, element } from './dom.js';
+import { button, element } from '../shared/dom.js';
 import { ENDS, liveFigures, replyFigures, startClock } from './figures.js';
-import { count, duration } from './format.js';
+import { count, duration } from '../shared/format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
 import { markdownOf, textOf } from './turns.js';
 
@@ -91,7 +91,7 @@ export function createReply(turn) {
     frame ||= requestAnimationFrame(render);
   }
 
-  /** @param {import('./worker.js').DoneMessage|null} done null when the engine failed */
+  /** @param {import('../engine/worker.js').DoneMessage|null} done null when the engine failed */
   function finish(done) {
     cancelAnimationFrame(frame);
     render();

@@ -1,7 +1,7 @@
 /** The panel that tells about the loaded model. */
 
-import { element, fact } from './dom.js';
-import { bytes, count, short } from './format.js';
+import { element, fact } from '../shared/dom.js';
+import { bytes, count, short } from '../shared/format.js';
 import { compare, devices, keepDevice, keepPrediction, speedOf } from './speed.js';
 
 const tokens = (n) => `${count(n)} tokens`;
@@ -38,7 +38,7 @@ const ROWS = {
  *
  * @param {HTMLElement} list a `dl`
  * @param {Record<string, unknown>} info `Engine.info`
- * @param {import('./load.js').Source} source
+ * @param {import('./files.js').Source} source
  */
 export function showInfo(list, info, source) {
   const rows = [fact('File', `${source.file}, ${bytes(source.size)}`)];
@@ -57,7 +57,7 @@ export function showInfo(list, info, source) {
  *
  * @param {HTMLElement} list
  * @param {Record<string, unknown>} info
- * @param {ReturnType<import('./engine_client.js').createEngine>} engine
+ * @param {ReturnType<import('../engine/client.js').createEngine>} engine
  * @param {boolean} isIdle
  */
 export async function showSpeed(list, info, engine, isIdle) {

@@ -9,7 +9,7 @@
  * @property {number} n_keys how full it was, in tokens
  */
 
-import { rate } from './format.js';
+import { rate } from '../shared/format.js';
 
 const DEVICES = 'lapidary.devices';
 const CHOSEN = 'lapidary.kernels';
@@ -17,7 +17,7 @@ const SPEEDS = 'lapidary.speeds';
 const KEPT = 64; // entries of each: the oldest go first
 const SHORTEST = 8; // tokens of a reply whose speed says something
 
-/** @returns {Record<string, import('./worker.js').Measured>} by the adapter's name */
+/** @returns {Record<string, import('../engine/worker.js').Measured>} by the adapter's name */
 export const devices = () => read(DEVICES);
 
 /** Keep what was measured of an adapter. */
@@ -37,7 +37,7 @@ export function keepChosen({ info, chosen: kernels }) {
  * Keep how fast a reply was, unless it was too short to tell.
  *
  * @param {Record<string, unknown>} info `Engine.info`
- * @param {import('./worker.js').DoneMessage} done
+ * @param {import('../engine/worker.js').DoneMessage} done
  */
 export function keepSpeed(info, { n_prompt, n_generated, decode_seconds, predicted }) {
   if (!(n_generated >= SHORTEST && decode_seconds > 0)) return;

@@ -1,13 +1,13 @@
 /** What a person says: the message box, the examples, and new chats. */
 
-import { find } from './dom.js';
-import { focusPrompt, prompt } from './view.js';
+import { find } from '../shared/dom.js';
+import { focusPrompt, prompt } from '../shared/view.js';
 
 /**
  * Let a person talk with the model.
  *
  * @param {object} parts
- * @param {ReturnType<import('./chat.js').createChat>} parts.chat
+ * @param {ReturnType<import('./conversation.js').createChat>} parts.chat
  * @param {() => string} parts.state as view.js has it
  * @param {object} parts.on
  * @param {() => void} parts.on.begin something is said, or nothing has been yet: what
