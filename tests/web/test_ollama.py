@@ -82,7 +82,7 @@ def models(page: Page) -> list[str]:
 
 def choose_model(page: Page) -> None:
     """Load the model from the list, and check that it answers like the file."""
-    page.get_by_role("button", name=NAME).click()
+    offer(page, NAME).click()
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
     say(page, PROMPT, timeout=120_000)
@@ -114,16 +114,16 @@ def test_another_model_can_be_taken_from_the_list_later(page, site, serving):
     page.get_by_role("button", name="Choose another model").click()
     expect(page.get_by_label("Choose a model file")).to_be_focused()
     expect(page.locator(".bubble")).to_be_visible()
-    expect(page.get_by_role("button", name=NAME)).to_be_visible()
+    expect(offer(page, NAME)).to_be_visible()
     say(page, PROMPT, timeout=120_000)
-    expect(page.get_by_role("button", name=NAME)).to_be_hidden()
+    expect(offer(page, NAME)).to_be_hidden()
 
 
 def prompt_lengths(page: Page, *names: str) -> list[int]:
     """Return how many tokens the same message makes for each model of the list."""
     lengths = []
     for name in names:
-        page.get_by_role("button", name=name).click()
+        offer(page, name).click()
         body = page.locator("body")
         expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
         say(page, PROMPT, timeout=120_000)
@@ -153,7 +153,7 @@ def use_no_settings(page: Page) -> None:
 
 def expect_own_settings(page: Page) -> None:
     """Load the model and find its own settings in the panel and in a reply."""
-    page.get_by_role("button", name=NAME).click()
+    offer(page, NAME).click()
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
     page.get_by_role("button", name="Settings").click()
@@ -204,7 +204,7 @@ def test_stop_text_of_a_model_ends_its_replies(page, site, store, serving):
     use_no_settings(page)
     page.goto(site)
     models(page)
-    page.get_by_role("button", name=NAME).click()
+    offer(page, NAME).click()
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
     say(page, PROMPT, timeout=120_000)
@@ -230,6 +230,11 @@ def damage(blob: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def offer(page: Page, name: str) -> Locator:
+    """Return the button that loads a model of the list, not the one that checks it."""
+    return page.locator("button.model", has_text=name)
+
+
 def check_file(page: Page) -> Locator:
     """Check the file of the one model that can be loaded."""
     page.get_by_role("button", name=f"Check {NAME} for damage").click()
@@ -246,7 +251,7 @@ def test_damaged_byte_is_found_on_the_server(page, site, store, serving):
     digest = damage(blob)
     card = check_file(page).get_by_role("alert")
     expect(card).to_have_attribute("data-type", "FileFormatError", timeout=60_000)
-    expect(card).to_contain_text(f"the blob {blob.name} is damaged")
+    expect(card).to_contain_text(f"The blob {blob.name} is damaged")
     expect(card).to_contain_text(f"SHA-256 {digest}")
     expect(card).to_contain_text(f"ollama pull {NAME}")
 
@@ -271,7 +276,7 @@ def test_dropped_blob_that_cannot_be_loaded_can_be_checked(page, site, store):
     page.set_input_files("#file", blob)
     page.get_by_role("alert").get_by_role("button", name="Check the file").click()
     card = page.get_by_role("dialog", name="Check the file").get_by_role("alert")
-    expect(card).to_contain_text(f"the blob {blob.name} is damaged", timeout=60_000)
+    expect(card).to_contain_text(f"The blob {blob.name} is damaged", timeout=60_000)
 
 
 def test_no_models_are_offered_where_there_are_none(page, site):
@@ -287,13 +292,13 @@ def test_opened_folder_is_read_in_place_and_remembered(page, site, store):
     page.evaluate(GIVE_FOLDER, contents(store))
     open_folder(page)
     # The list needs the engine, which has only begun to start.
-    button = page.get_by_role("button", name=NAME)
+    button = offer(page, NAME)
     expect(button).to_be_focused(timeout=60_000)
     choose_model(page)
     page.reload()
     page.locator("#ollama-title").click()
     page.get_by_role("button", name="Reopen “models”").click()
-    expect(page.get_by_role("button", name=NAME)).to_be_visible(timeout=60_000)
+    expect(offer(page, NAME)).to_be_visible(timeout=60_000)
     expect(page.locator("#ollama-title")).to_have_text("Your Ollama models (2)")
 
 
@@ -304,7 +309,7 @@ def test_folder_is_chosen_as_files_where_there_is_no_picker(page, site, store):
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Open Ollama’s folder").click()
     chooser.value.set_files(store)
-    expect(page.get_by_role("button", name=NAME)).to_be_visible(timeout=60_000)
+    expect(offer(page, NAME)).to_be_visible(timeout=60_000)
     choose_model(page)
 
 
@@ -317,5 +322,5 @@ def test_another_folder_is_explained(page, site, tmp_path):
     page.set_input_files("#folder", other)
     card = page.get_by_role("alert")
     expect(card).to_have_attribute("data-type", "SourceError", timeout=60_000)
-    expect(card).to_contain_text("no Ollama store")
+    expect(card).to_contain_text("No Ollama store")
     expect(page.locator("body")).to_have_attribute("data-state", "empty")

@@ -163,7 +163,7 @@ def test_chosen_folder_lists_all_five_and_what_does_not_fit_is_refused(
     page.set_input_files("#folder", root)
     check_list(page, root)
     begin = page.evaluate("performance.now() / 1000")
-    page.get_by_role("button", name="gemma4:31b").click()
+    page.locator("button.model", has_text="gemma4:31b").click()
     card = page.get_by_role("alert")
     expect(card).to_have_attribute("data-type", "DeviceLimitError", timeout=30_000)
     by_type = EXPECTED["31b"].types("Q4_K_M", ollama=True)
