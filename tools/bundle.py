@@ -108,7 +108,7 @@ def model_files(model: Path) -> dict[str, Path]:
     """Return what there is of the model and its card, by name in the bundle."""
     card = model.with_name("CARD.md")
     # As plain text: that is how every host serves it.
-    files = {f"models/{model.name}": model, f"models/{model.stem}.txt": card}
+    files = {f"embedded/{model.name}": model, f"embedded/{model.stem}.txt": card}
     return {
         name: path for name, path in files.items() if model.exists() and path.exists()
     }

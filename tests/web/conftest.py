@@ -197,10 +197,10 @@ def use_fake_worker(page: Page) -> None:
 
 def use_model(page: Page, name: str | None) -> None:
     """Let the bundle hold a model of that name, or none."""
-    model = {"url": f"models/{name}", "size": 5_900_000, "card": "models/card.txt"}
+    model = {"url": f"embedded/{name}", "size": 5_900_000, "card": "embedded/card.txt"}
     manifest = {"model": model if name else None}
     page.route("**/manifest.json", lambda route: route.fulfill(json=manifest))
-    page.route("**/models/card.txt", lambda route: route.fulfill(body=CARD))
+    page.route("**/embedded/card.txt", lambda route: route.fulfill(body=CARD))
 
 
 def use_worker_with(page: Page, prelude: str) -> None:

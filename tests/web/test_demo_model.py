@@ -161,7 +161,7 @@ def test_is_fetched_by_range_where_it_cannot_be_whole(page, site, watch):
         else:
             route.fulfill(status=503)
 
-    page.route("**/models/*.gguf", refuse_whole)
+    page.route("**/embedded/*.gguf", refuse_whole)
     page.goto(site)
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", "ready", timeout=120_000)
@@ -171,7 +171,7 @@ def test_is_fetched_by_range_where_it_cannot_be_whole(page, site, watch):
 
 
 def test_missing_model_is_explained_and_files_still_load(page, site, watch):
-    page.route("**/models/*.gguf", lambda route: route.fulfill(status=404))
+    page.route("**/embedded/*.gguf", lambda route: route.fulfill(status=404))
     page.goto(site)
     card = page.get_by_role("alert")
     expect(card).to_have_attribute("data-type", "SourceError", timeout=60_000)
@@ -199,4 +199,4 @@ def test_bundle_can_do_without_a_model(tmp_path: Path):
     bundle.fill(tmp_path, tmp_path / "none.gguf")
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["model"] is None
-    assert [name for name in manifest["files"] if name.startswith("models/")] == []
+    assert [name for name in manifest["files"] if name.startswith("embedded/")] == []

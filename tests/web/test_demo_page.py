@@ -153,7 +153,8 @@ def test_look_at_a_large_file_is_left_alone(page, site):
     choose_large(page, "gemma-4.gguf")
     expect(page.locator("#fit .card")).to_be_visible()
     (route,) = asked
-    route.fulfill(json={"model": {"url": "models/demo.gguf", "size": 1, "card": None}})
+    model = {"url": "embedded/demo.gguf", "size": 1, "card": None}
+    route.fulfill(json={"model": model})
     expect(page.locator("#demo-name")).to_have_text("The demonstration model")
     expect_state(page, "checking")
     page.get_by_role("button", name="Cancel").click()
