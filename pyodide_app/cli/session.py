@@ -103,7 +103,7 @@ class Session:
         return found.tokens_per_second
 
     def sampling(self, metadata: Metadata) -> SamplingOptions:
-        """Return what was asked for, else the model's own defaults, else Gemma's."""
+        """Return what was asked for, else the model's own, else its family's."""
         names = [field.name for field in fields(SamplingOptions)]
         asked = {name: getattr(self.options, name) for name in names}
         asked["temperature"] = 0.0 if self.options.greedy else asked["temperature"]

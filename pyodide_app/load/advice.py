@@ -7,6 +7,7 @@ from typing import Any
 
 from pyodide_app.errors import shorten
 from pyodide_app.gguf.metadata import Metadata
+from pyodide_app.models import FAMILIES
 from pyodide_app.ollama.options import sampling_value
 from pyodide_app.text.chat import gemma4_template
 
@@ -26,11 +27,13 @@ def model_name(metadata: Metadata) -> str:
 
 
 def sampling_defaults(metadata: Metadata) -> dict[str, Any]:
-    """Return the options that a GGUF recommends, those that it has.
+    """Return the options that a GGUF recommends, else those its family is known for.
 
     Source: the keys general.sampling.temp, .top_k, .top_p and .min_p.
     """
-    found: dict[str, Any] = {}
+    architecture = metadata.advised("general.architecture", metadata.get_str, "")
+    family = FAMILIES.get(architecture)
+    found: dict[str, Any] = dict(family.sampling) if family else {}
     for name, option in _SAMPLING.items():
         read = partial(_sampling_value, metadata, option)
         value = metadata.advised(f"general.sampling.{name}", read, None)

@@ -31,6 +31,8 @@ class Family:
     more_tensors: Callable[[Config], list[Expected]] = lambda config: []
     # What layers read beside the stream: from the tokens and the embeddings.
     inputs: Callable[[Ops, Model, Tensor, Tensor], Tensor | None] | None = None
+    # As published, by the names of SamplingOptions: what a file does not advise itself.
+    sampling: Mapping[str, float] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)  # of layers' tensors
     # A layer with a tensor that is not expected is refused: what is passed over might
     # belong to the model.

@@ -161,4 +161,6 @@ FAMILY = Family(
     layer_tensors=layer_tensors,
     run_layer=run_layer,
     is_strict=True,
+    # Many makers' models are such files: what Ollama takes where none is said.
+    sampling={"temperature": 0.8, "top_k": 40, "top_p": 0.9},
 )

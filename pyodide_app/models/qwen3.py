@@ -38,4 +38,5 @@ FAMILY = Family(
     layer_tensors=layer_tensors,
     run_layer=llama.run_layer,
     is_strict=True,
+    sampling={"temperature": 0.6, "top_k": 20, "top_p": 0.95},
 )

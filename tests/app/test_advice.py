@@ -10,6 +10,7 @@ import pytest
 from pyodide_app.gguf.metadata import Metadata, Value
 from pyodide_app.gguf.strings import StringArray
 from pyodide_app.load import advice
+from pyodide_app.models import FAMILIES
 from pyodide_app.run.sampling import SamplingOptions
 
 KEYS = ("temp", "top_k", "top_p", "min_p")
@@ -73,3 +74,12 @@ def test_a_name_that_is_no_text_is_ignored_and_noted(value: Value) -> None:
     assert advice.model_name(metadata) == ""
     assert len(advice.notes(metadata)) == 1
     assert len(advice.notes(metadata)) == 1, "who reads it again notes it again"
+
+
+def test_a_family_has_the_sampling_that_its_models_are_known_for() -> None:
+    file = {"general.architecture": "qwen3", "general.sampling.top_k": 5}
+    found = advice.sampling_defaults(Metadata(file))
+    assert found == {"temperature": 0.6, "top_k": 5, "top_p": 0.95}
+    for family in FAMILIES.values():
+        SamplingOptions(**family.sampling)
+    assert not FAMILIES["gemma4"].sampling  # SamplingOptions' own defaults
