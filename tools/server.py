@@ -1,4 +1,4 @@
-"""Serve `dist/` and Ollama's models on loopback, to this page only."""
+"""Serve `dist/` and the models on this machine on loopback, to this page only."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tools.ranges import byte_range, is_one_range
 
 if TYPE_CHECKING:
     from tools.model_store import ModelStore
+    from tools.real_models import RealModels
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8421
@@ -74,8 +75,9 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Accept-Ranges": "bytes",
 }
-MODELS = "/ollama/models.json"
-BLOBS = "/ollama/blobs/"
+STORES = ("/ollama/", "/pulled/")  # of models: each a list, and blobs by their names
+MODELS = "models.json"
+BLOBS = "blobs/"
 FROM_PAGE = (None, "same-origin", "none")  # Sec-Fetch-Site; none: typed by a person
 
 
@@ -95,15 +97,17 @@ class PageServer(BoundedServer):
         port: int = 0,
         refresh: Refresh = no_more,
         store: ModelStore | None = None,
+        pulled: RealModels | None = None,
     ) -> None:
         """Bind to a port; 0 takes a free one. Raises OSError when it is taken.
 
         `refresh` brings the folder up to date; it is called before the page loads.
-        Without a store no model is listed.
+        Without a store no model of Ollama's is listed, without `pulled` no other.
         """
         self.folder = folder.resolve()
         self.refresh = refresh
         self.store = store
+        self.pulled = pulled
         super().__init__((HOST, port), PageHandler)
         names = (HOST, "localhost")
         self.hosts = {f"{name}:{self.server_port}" for name in names}
@@ -153,8 +157,9 @@ class PageHandler(BoundedHandler):
         if not self.comes_from_page():
             return self.refuse(HTTPStatus.FORBIDDEN)
         try:
-            if self.path.startswith("/ollama/"):
-                return self.answer_store(with_body)
+            for prefix in STORES:
+                if self.path.startswith(prefix):
+                    return self.answer_store(prefix, with_body)
             path = self.find_file()
             if path is None:
                 return self.refuse(HTTPStatus.NOT_FOUND)
@@ -172,20 +177,21 @@ class PageHandler(BoundedHandler):
             self.tag = ""
             self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def answer_store(self, with_body: bool) -> None:
+    def answer_store(self, prefix: str, with_body: bool) -> None:
         """Send the list of models or a blob; every other path is unknown."""
         self.cache = "no-store"  # a second copy of gigabytes helps nobody
-        store = self.server.store
+        server, below = self.server, self.path.removeprefix(prefix)
+        store = server.store if prefix == STORES[0] else server.pulled
         # Without this a page of another port, the same site, could measure answers.
         if self.headers.get("Sec-Fetch-Site") not in FROM_PAGE:
             return self.refuse(HTTPStatus.FORBIDDEN)
-        if self.path == MODELS and store is not None:
+        if below == MODELS and store is not None:
             return self.send_json(store.models(), with_body)
-        if self.path == MODELS:  # the bundle's own says that there is none
+        if below == MODELS:  # the bundle's own says that there is none
             path, kind = self.find_file(), TYPES[".json"]
         else:
-            name = self.path.removeprefix(BLOBS)
-            path = store.find(name) if store and name != self.path else None
+            name = below.removeprefix(BLOBS)
+            path = store.find(name) if store and name != below else None
             kind = "application/octet-stream"
         if path is None:
             return self.refuse(HTTPStatus.NOT_FOUND)
@@ -245,7 +251,8 @@ class PageHandler(BoundedHandler):
         fits = self.headers.get("If-Range", self.tag) == self.tag
         header = self.headers.get("Range", "") if fits else ""
         wanted = byte_range(header, size)
-        is_wrong = self.path.startswith(BLOBS) and not is_one_range(header)
+        blobs = tuple(prefix + BLOBS for prefix in STORES)
+        is_wrong = self.path.startswith(blobs) and not is_one_range(header)
         if is_wrong or (wanted is not None and not wanted):
             return self.refuse(
                 HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
@@ -299,11 +306,12 @@ def open_server(
     port: int | None,
     refresh: Refresh = no_more,
     store: ModelStore | None = None,
+    pulled: RealModels | None = None,
 ) -> PageServer:
     """Open a server on the port, or on the first free one from the default on."""
     if port is not None:
-        return PageServer(folder, port, refresh, store)
+        return PageServer(folder, port, refresh, store, pulled)
     for candidate in range(DEFAULT_PORT, DEFAULT_PORT + N_PORTS_TRIED):
         with contextlib.suppress(OSError):
-            return PageServer(folder, candidate, refresh, store)
-    return PageServer(folder, 0, refresh, store)
+            return PageServer(folder, candidate, refresh, store, pulled)
+    return PageServer(folder, 0, refresh, store, pulled)

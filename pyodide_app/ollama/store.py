@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,6 @@ from pyodide_app.ollama.model import (
     describe_entry,
 )
 
-FAMILY = "gemma4"
 _BELOW = ((), ("models",), (".ollama", "models"))  # where a chosen folder has the store
 _SHOWN_NAMES = 8  # of models, in a message
 
@@ -78,9 +77,13 @@ class Store:
         found = [] if manifests is None else await _walk(manifests, (), None)
         return sorted(found, key=lambda reference: reference.name)
 
-    async def entries(self) -> list[Entry]:
-        """Return all models with what is wrong with them; sizes are checked."""
-        return [await self._entry(reference) for reference in await self.references()]
+    async def entries(self, families: Collection[str] = ()) -> list[Entry]:
+        """Return all models with what is wrong with them; sizes are checked.
+
+        With `families`, that includes being of another one.
+        """
+        references = await self.references()
+        return [await self._entry(reference, families) for reference in references]
 
     def describe(self, entries: Sequence[Entry]) -> dict[str, Any]:
         """Return the list of models as JSON can hold it."""
@@ -159,18 +162,18 @@ class Store:
 
     # -- one model ---------------------------------------------------------------
 
-    async def _entry(self, reference: Reference) -> Entry:
+    async def _entry(self, reference: Reference, families: Collection[str]) -> Entry:
         model = None
         try:
             model = await self._read(reference)
             for file in await self.open_all(model.blobs):
                 file.close()
-            if model.config.family not in ("", FAMILY):
+            if families and model.config.family not in ("", *families):
                 raise UnsupportedArchitectureError(
                     reference.name,
                     found=f"the model family {model.config.family!a:.40}",
-                    expected=FAMILY,
-                    remedy="Choose a Gemma 4 model.",
+                    expected=" or ".join(sorted(families)),
+                    remedy="Choose a model of one of these families.",
                 )
         except EngineError as error:
             return Entry(reference, model, error)

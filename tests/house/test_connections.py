@@ -266,7 +266,8 @@ SERVE = """
 import sys, build
 from pathlib import Path
 build.bundle = lambda: Path(sys.argv[1])
-sys.exit(build.main(["serve", "--no-browser", "--no-ollama", "--port", "0"]))
+options = ["--no-browser", "--no-ollama", "--no-real", "--port", "0"]
+sys.exit(build.main(["serve", *options]))
 """
 
 

@@ -18,6 +18,7 @@ VERBS = [
     "list",
     "logits",
     "parse",
+    "pull",
     "render",
     "tokenize",
 ]

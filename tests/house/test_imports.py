@@ -23,12 +23,15 @@ HOSTS = {
     "pyodide_app.gpu.wgpu_native": {"wgpu"},
 }
 
-# The one build tool that knows of the driver: it reads the store as the driver does.
-STORE = "tools.model_store"
+# The build tools that know of the driver: they read models' places as the driver does.
+STORES = {"tools.model_store", "tools.real_models"}
 
 # The one positive table: what each room of the driver may import, besides itself and
 # the leaves: a room, or a module of one. What is not named here has no rule, and fails.
 LEAVES = ("errors", "resources", "gguf.types")
+EVERY_ROOM = (
+    *("run", "load", "models", "ollama", "adapter", "text", "graph", "gpu", "gguf"),
+)
 MAY_IMPORT = {
     "errors": (),
     "resources": (),
@@ -39,6 +42,7 @@ MAY_IMPORT = {
     "text": ("gguf",),
     "adapter": ("graph", "gpu.device", "gguf.sources"),
     "ollama": ("gguf", "text", "run.sampling"),
+    "pulled": ("ollama.manifest",),  # names are written as Ollama's are
     # What a file advises of sampling is read as Ollama's own options are.
     "load": (
         "models",
@@ -51,9 +55,9 @@ MAY_IMPORT = {
     ),
     "run": ("load", "models", "text", "graph", "gpu.device", "gguf"),
     # Only these choose a device.
-    "cli": ("run", "load", "ollama", "adapter", "text", "graph", "gpu", "gguf"),
-    "browser": ("run", "load", "ollama", "adapter", "text", "graph", "gpu", "gguf"),
-    "__main__": ("cli", "adapter", "run"),
+    "cli": (*EVERY_ROOM, "pulled"),
+    "browser": EVERY_ROOM,
+    "__main__": ("cli", "adapter", "run", "pulled"),
     "__init__": (),
 }
 
@@ -86,13 +90,13 @@ def test_build_tools_import_the_standard_library_only():
     files = [ROOT / "build.py", *python_files("tools")]
     allowed = sys.stdlib_module_names | {"tools"}
     wrong = [entry for entry in all_imports(files) if entry.top not in allowed]
-    assert {entry.importer for entry in wrong} == {STORE}
+    assert {entry.importer for entry in wrong} == STORES
     assert {entry.top for entry in wrong} == {"pyodide_app"}
 
 
 def test_no_build_tool_loads_the_driver_until_it_is_needed():
     files = [ROOT / "build.py", *python_files("tools")]
-    loads = [e for e in all_imports(files) if e.imported == STORE and e.on_load]
+    loads = [e for e in all_imports(files) if e.imported in STORES and e.on_load]
     assert not loads  # `check` must run also when the driver cannot be imported
 
 

@@ -1,0 +1,1 @@
+"""Real models that lie in packages: which there are, fetching them, where they are."""
