@@ -263,7 +263,9 @@ def test_closes_all_connections_when_it_is_closed(folder):
 
 
 SERVE = """
-import sys, build
+import signal, sys, build
+# As from a terminal; what a shell runs in the background ignores Ctrl-C from birth.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 build.bundle = lambda: Path(sys.argv[1])
 options = ["--no-browser", "--no-ollama", "--no-real", "--port", "0"]
