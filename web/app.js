@@ -254,9 +254,9 @@ async function start() {
   refresh();
   engine.start();
   const [missing, found] = await Promise.all([missingWebGPU(), findDemo()]);
-  if (!missing && found) offerDemo(found);
   // Shown once it is known what there is, so that nothing moves under a person's hand.
   document.body.classList.remove('arriving');
+  if (!missing && found) offerDemo(found);
   if (missing) return refuse(missing);
   ollama.start();
   downloads.start();

@@ -95,11 +95,12 @@ export function createSettings(panel, onChange) {
 
   /** Once a field is left, what cannot be used becomes what is nearest to it. */
   function settle(name, input) {
-    if (parse(name, input) !== undefined) return say(input, '');
-    const { value, text } = nearest(input, { ...DEFAULTS, ...profile.defaults }[name]);
-    set(name, value);
+    const isUsable = parse(name, input) !== undefined;
+    const usual = { ...DEFAULTS, ...profile.defaults }[name];
+    const { value, text } = isUsable ? { value: values[name], text: '' } : nearest(input, usual);
+    if (!isUsable) set(name, value);
     showField(panel, name, value);
-    return say(input, text);
+    say(input, text);
   }
 
   for (const name of FIELDS) {
