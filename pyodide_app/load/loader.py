@@ -239,14 +239,7 @@ def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
     """Build the tokenizer; a file without one still serves requests made of ids."""
     if "tokenizer.ggml.tokens" not in file.metadata:
         return None
-    n_tokens = len(file.metadata.get_strings("tokenizer.ggml.tokens"))
-    if n_tokens != config.n_vocab:
-        raise errors.ShapeError(
-            "tensor token_embd.weight",
-            found=f"{config.n_vocab} rows",
-            expected=f"{n_tokens}, the number of tokens in the metadata",
-        )
-    return Tokenizer.from_metadata(file.metadata)
+    return Tokenizer.from_metadata(file.metadata, config.n_vocab)
 
 
 async def _upload(

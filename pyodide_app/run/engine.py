@@ -137,7 +137,7 @@ class Engine(Runner):
         it. Raises RequestError for a stop string that cannot be one.
         """
         stops = StopStrings(stop)
-        decoder = self.tokenizer.decoder()
+        decoder = self.tokenizer.decoder(ids)
         n_read = 0
         self.reply_ids = []
         items = self.generate([*ids, *begun], **asked)

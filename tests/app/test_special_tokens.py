@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyodide_app.text.special_tokens import LONGEST, SpecialTokens
+from pyodide_app.text.tokenizer.special import LONGEST, SpecialTokens
 
 UNUSED = [f"<unused{i}>" for i in range(6400)]
 STRINGS = st.lists(st.text("<ab|>", min_size=1, max_size=6), max_size=8)

@@ -19,16 +19,12 @@ from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.strings import StringArray
-from pyodide_app.text import tokenizer as module
 from pyodide_app.text.chat import Prompt, Segment, markup, outside
 from pyodide_app.text.chat.gemma4 import render
-from pyodide_app.text.tokenizer import (
-    CONTROL_TOKENS,
-    MARKER_TOKENS,
-    STOP_KEYS,
-    Tokenizer,
-    merge,
-)
+from pyodide_app.text.tokenizer import Tokenizer, merges
+from pyodide_app.text.tokenizer.merges import merge
+from pyodide_app.text.tokenizer.roles import GEMMA4_CONTROL, GEMMA4_MARKERS
+from pyodide_app.text.tokenizer.vocabulary import STOP_KEYS
 from tests.golden_data import find, require
 
 VOCABULARIES = {"small": "models/moe8-q4_k_m.gguf"}
@@ -76,11 +72,12 @@ def ints(items: list[int]) -> memoryview:
 
 
 BYTES = [b"<0x%02X>" % byte for byte in range(256)]
-SPECIALS = [string.encode() for string in (*CONTROL_TOKENS, *MARKER_TOKENS)]
+SPECIALS = [string.encode() for string in (*GEMMA4_CONTROL, *GEMMA4_MARKERS)]
 
 
 def toy_metadata(tokens: list[bytes], merges: list[bytes], **more: object) -> Metadata:
     values = {"tokens": strings(tokens), "merges": strings(merges), **more}
+    values["model"] = "gemma4"
     return Metadata({f"tokenizer.ggml.{k}": v for k, v in values.items()})
 
 
@@ -243,19 +240,19 @@ PAIRS = st.tuples(SYMBOLS, SYMBOLS).map(b" ".join)
 def test_heap_merges_like_the_definition(text, merges):
     symbols = [char.encode() for char in text]
     ranks = {pair: rank for rank, pair in enumerate(merges)}
-    assert merge(list(symbols), ranks) == merge_slowly(symbols, ranks)
+    assert merge(list(symbols), ranks.get) == merge_slowly(symbols, ranks)
 
 
 @pytest.mark.parametrize("text", [" " * 200_000, "ab cd, " * 30_000, "a" * 200_000])
 def test_long_line_takes_linear_many_heap_operations(text, monkeypatch):
     pushed = []
-    heappush = module.heappush
+    heappush = merges.heappush
 
     def counted(heap, entry):
         pushed.append(entry)
         heappush(heap, entry)
 
-    monkeypatch.setattr(module, "heappush", counted)
+    monkeypatch.setattr(merges, "heappush", counted)
     ids = load("small").encode(text)
     assert load("small").decode(ids) == text
     # Every merge removes a symbol and offers at most two new pairs.
@@ -371,6 +368,7 @@ def test_unknown_characters_without_byte_tokens_become_unk():
 )
 def test_bad_vocabulary_is_refused(values, error, named):
     keys = {f"tokenizer.ggml.{key}": value for key, value in values.items()}
+    keys["tokenizer.ggml.model"] = "gemma4"
     with pytest.raises(error, match=named):
         Tokenizer.from_metadata(Metadata(keys))
 
@@ -381,8 +379,7 @@ HOSTILE_IDS = [-1, 257, 2**32 - 1, 2**63, 0.5, math.nan, True, "1", ints([300])]
 @pytest.mark.parametrize("value", HOSTILE_IDS, ids=repr)
 @pytest.mark.parametrize("name", [*STOP_KEYS, "bos_token_id", "suppress_tokens"])
 def test_ids_that_cannot_be_used_are_ignored_and_noted(name, value):
-    values = {"tokens": strings([b"<bos>", *BYTES]), "merges": strings([]), name: value}
-    metadata = Metadata({f"tokenizer.ggml.{key}": v for key, v in values.items()})
+    metadata = toy_metadata([b"<bos>", *BYTES], [], **{name: value})
     tokenizer = Tokenizer.from_metadata(metadata)
     assert (tokenizer.bos_id, tokenizer.stop_ids) == (0, frozenset())
     assert tokenizer.suppress_ids == ()
