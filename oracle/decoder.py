@@ -97,6 +97,7 @@ class Decoder(Generic[C]):
 
     CONFIG: ClassVar[type[Any]]
     ALIASES: ClassVar[Mapping[str, str]] = {}  # other converters' names, by ours
+    SCALES: ClassVar[frozenset[str]] = frozenset()  # of matrices, that a layer applies
 
     def __init__(self, file: GGUFFile) -> None:
         self.file = file
@@ -150,11 +151,19 @@ class Decoder(Generic[C]):
         """Dequantise a tensor, once if the model is small."""
         full = name if layer is None else self._name(name, layer)
         if full not in self._kept:
-            value = self.file.tensor(full).astype(np.float64)
+            value = self._scaled(full, self.file.tensor(full))
             if not self._keep:
                 return value
             self._kept[full] = value
         return self._kept[full]
+
+    def _scaled(self, full: str, values: ops.Array) -> Double:
+        """Multiply by the scale beside a matrix: of all of it, or of each expert."""
+        beside = f"{full.removesuffix('.weight')}.scale"
+        if beside not in self.file or beside.split(".", 2)[-1] in self.SCALES:
+            return values.astype(np.float64)
+        scale = self.file.tensor(beside).astype(np.float64)
+        return double(values * scale.reshape(-1, *[1] * (values.ndim - 1)))
 
     def _has(self, name: str, layer: int) -> bool:
         return self._name(name, layer) in self.file
@@ -174,7 +183,7 @@ class Decoder(Generic[C]):
     def _lookup(self, name: str, ids: Sequence[int], scale: float) -> Double:
         """Gather rows of a table without dequantising the rest."""
         rows = np.concatenate([self.file.rows(name, i, i + 1) for i in ids])
-        return double(ops.embed(np.arange(len(ids)), rows.astype(np.float64), scale))
+        return double(ops.embed(np.arange(len(ids)), self._scaled(name, rows), scale))
 
     # The pass
 
@@ -225,7 +234,7 @@ class Decoder(Generic[C]):
         end = min(begin + LOGIT_ROWS, n_vocab)
         if self._keep:
             return self._weight(name)[begin:end]
-        return self.file.rows(name, begin, end)
+        return self._scaled(name, self.file.rows(name, begin, end))
 
 
 def keys_of(file: GGUFFile) -> dict[str, Any]:

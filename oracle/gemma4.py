@@ -136,6 +136,7 @@ class Gemma4(Decoder[Config]):
 
     CONFIG = Config
     ALIASES = ALIASES
+    SCALES = frozenset({"ffn_gate_inp.scale", "ffn_down_exps.scale"})
 
     def _embed(self, ids: Sequence[int], trace: Trace) -> Double:
         """Scale the embeddings, and prepare all layers' own inputs."""

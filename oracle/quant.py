@@ -8,8 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
+from oracle import quant_iq
+from oracle.fields import (
+    F32,
+    U8,
+    bits,
+    crumbs,
+    fifth_bits,
+    half,
+    nibbles,
+    scale_groups,
+    signed,
+)
 
 # 4-bit code books: non-linear steps of IQ4, doubled e2m1 floats of MXFP4.
 IQ4_VALUES = np.array(
@@ -19,48 +29,6 @@ IQ4_VALUES = np.array(
 FP4_VALUES = np.array(
     [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32
 )
-
-
-def half(blocks: U8, offset: int) -> F32:
-    """Read the f16 field at a byte offset of every block; shape [n_blocks, 1]."""
-    field = np.ascontiguousarray(blocks[:, offset : offset + 2])
-    return field.view("<f2").astype(np.float32)
-
-
-def signed(values: U8) -> F32:
-    """Read bytes as two's complement."""
-    return np.ascontiguousarray(values).view(np.int8).astype(np.float32)
-
-
-def nibbles(values: U8) -> U8:
-    """Put the low halves of a run of bytes before its high halves (last axis)."""
-    return np.concatenate([values & 15, values >> 4], axis=-1)
-
-
-def crumbs(values: U8) -> U8:
-    """Put the four 2-bit fields of a run of bytes after one another (last axis)."""
-    return np.concatenate([(values >> shift) & 3 for shift in (0, 2, 4, 6)], axis=-1)
-
-
-def bits(values: U8) -> U8:
-    """Put the eight bits of a run of bytes after one another, all bits 0 first."""
-    return np.concatenate([(values >> shift) & 1 for shift in range(8)], axis=-1)
-
-
-def fifth_bits(blocks: U8, offset: int) -> U8:
-    """Read a little-endian u32 as 32 bits, moved to bit 4: element i has bit i."""
-    field = blocks[:, offset : offset + 4]
-    return np.unpackbits(field, axis=1, bitorder="little") << np.uint8(4)
-
-
-def scale_groups(scales: F32, values: F32) -> F32:
-    """Multiply equal groups of each row by one scale each.
-
-    Shapes: scales [n_blocks, n_groups]; values and result [n_blocks, block_size].
-    """
-    n_blocks, n_groups = scales.shape
-    grouped = values.reshape(n_blocks, n_groups, -1)
-    return (scales[:, :, None] * grouped).reshape(n_blocks, -1)
 
 
 def dequantise_f32(blocks: U8) -> F32:
@@ -182,6 +150,39 @@ def dequantise_mxfp4(blocks: U8) -> F32:
         return np.ldexp(np.float32(1), exponent) * FP4_VALUES[nibbles(blocks[:, 1:])]
 
 
+def dequantise_nvfp4(blocks: U8) -> F32:
+    """Decode scale * FP4_VALUES[q], 4 groups of 16 with e4m3 scales.
+
+    A matrix may have a scale of its own beside it, which is not applied here.
+    """
+    bits = blocks[:, :4]
+    exponent, mantissa = (bits >> 3 & 15).astype(np.int32), (bits & 7) / 8
+    normal = np.ldexp(1 + mantissa, exponent - 7)
+    scale = np.where(exponent == 0, np.ldexp(mantissa, -6), normal) / 2
+    scale = np.where(bits == 127, 0, scale)
+    q = nibbles(blocks[:, 4:].reshape(-1, 4, 8)).reshape(-1, 64)
+    return scale_groups(scale.astype(np.float32), FP4_VALUES[q])
+
+
+def dequantise_tq1_0(blocks: U8) -> F32:
+    """Decode d * (q - 1), five base-3 digits of a fraction of 256 to a byte."""
+
+    def digits(begin: int, end: int, n: int) -> U8:
+        powers = np.array([3**k for k in range(n)], np.uint8)
+        rest = blocks[:, None, begin:end] * powers[:, None]  # whole parts fall away
+        found: U8 = (rest.astype(np.uint16) * 3 >> 8).astype(np.uint8)
+        return found.reshape(len(blocks), -1)
+
+    parts = [digits(0, 32, 5), digits(32, 48, 5), digits(48, 52, 4)]
+    return half(blocks, 52) * (np.concatenate(parts, axis=1).astype(np.float32) - 1)
+
+
+def dequantise_tq2_0(blocks: U8) -> F32:
+    """Decode d * (q - 1), two bits an element."""
+    q = crumbs(blocks[:, :64].reshape(-1, 2, 32)).reshape(-1, 256)
+    return half(blocks, 64) * (q.astype(np.float32) - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One ggml type: its number in a file, its block, and its decoder.
@@ -243,10 +244,20 @@ FORMATS: dict[str, Format] = {
             m_unit=15.5 / 480,
         ),
         Format(14, "Q6_K", 256, 210, dequantise_q6_k, 208, d_unit=1 / 1360),
+        Format(16, "IQ2_XXS", 256, 66, quant_iq.dequantise_iq2_xxs, 0, d_unit=1 / 50),
+        Format(17, "IQ2_XS", 256, 74, quant_iq.dequantise_iq2_xs, 0, d_unit=1 / 50),
+        Format(18, "IQ3_XXS", 256, 98, quant_iq.dequantise_iq3_xxs, 0, d_unit=1 / 120),
+        Format(19, "IQ1_S", 256, 50, quant_iq.dequantise_iq1_s, 0, d_unit=1 / 6),
         Format(20, "IQ4_NL", 32, 18, dequantise_iq4_nl, 0, d_unit=1 / 69),
+        Format(21, "IQ3_S", 256, 110, quant_iq.dequantise_iq3_s, 0, d_unit=1 / 120),
+        Format(22, "IQ2_S", 256, 82, quant_iq.dequantise_iq2_s, 0, d_unit=1 / 50),
         Format(23, "IQ4_XS", 256, 136, dequantise_iq4_xs, 0, d_unit=1 / 1280),
+        Format(29, "IQ1_M", 256, 56, quant_iq.dequantise_iq1_m),
         Format(30, "BF16", 1, 2, dequantise_bf16),
+        Format(34, "TQ1_0", 256, 54, dequantise_tq1_0, 52, d_unit=1.25),
+        Format(35, "TQ2_0", 256, 66, dequantise_tq2_0, 64, d_unit=1.0),
         Format(39, "MXFP4", 32, 17, dequantise_mxfp4),
+        Format(40, "NVFP4", 64, 36, dequantise_nvfp4),
     )
 }
 FORMATS_BY_ID: dict[int, Format] = {f.id: f for f in FORMATS.values()}
@@ -282,13 +293,25 @@ def random_blocks(type_name: str, n_blocks: int, rng: np.random.Generator) -> by
     if type_name == "MXFP4":
         blocks[:, 0] = rng.integers(124, 128, n_blocks)
         return blocks.tobytes()
-    assert form.d is not None
+    if type_name == "NVFP4":
+        blocks[:, :4] = rng.integers(36, 52, (n_blocks, 4))
+        return blocks.tobytes()
     signs = rng.choice([-1.0, 1.0], n_blocks)
     spread = signs * rng.uniform(0.5, 1.5, n_blocks)
+    if type_name == "IQ1_M":
+        spread_nibbles(blocks[:, 48:], _half_bytes(spread / 6))
+        return blocks.tobytes()
+    assert form.d is not None
     blocks[:, form.d : form.d + 2] = _half_bytes(spread * form.d_unit)
     if form.m is not None:  # in proportion to d, so that the mean stays near 0
         blocks[:, form.m : form.m + 2] = _half_bytes(spread * form.m_unit)
     return blocks.tobytes()
+
+
+def spread_nibbles(scales: U8, halves: U8) -> None:
+    """Write IQ1_M's d into the top nibbles of four words."""
+    nibbles_of = np.stack([halves & 15, halves >> 4], axis=-1).reshape(-1, 4)
+    scales[:, 1::2] = scales[:, 1::2] & 15 | nibbles_of << 4
 
 
 def _half_bytes(values: npt.NDArray[np.float64]) -> U8:

@@ -43,6 +43,7 @@ class TensorInfo:
     source: ByteSource
     offset: int  # bytes from the start of `source`
     size: int  # bytes; 0 where the type's are not known
+    scale: TensorInfo | None = None  # a companion that multiplies this one's products
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -99,7 +99,7 @@ class StepOps(Recorder):
             {
                 "n_blocks": n_blocks,
                 "block_begin": block_begin,
-                "total_blocks": part.view.size // kind.block_bytes,
+                "total_blocks": weight.n_blocks(part),
                 "block_bytes": kind.block_bytes,
                 "scale_offset": kind.scale_offset,
                 "scale_bytes": kind.scale_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from pyodide_app.gguf.types import GGMLType
 from pyodide_app.graph.plan import View
@@ -144,6 +145,11 @@ class Weight:
     def n_rows(self) -> int:
         """Return the number of rows (of one expert, in a 3-D tensor)."""
         return self.dims[1]
+
+    def n_blocks(self, part: Part) -> int:
+        """Return the number of blocks of a part."""
+        unit = prod(self.dims[:-1]) if len(self.dims) > 1 else self.dims[0]
+        return part.count * unit // self.type.block_size
 
 
 def place_of(vector: Weight | None) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pyodide_app import errors
 from pyodide_app.adapter import variants
+from pyodide_app.gguf.floats import FLOATS, widen
 from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
@@ -216,7 +217,7 @@ async def _fill(
     prompt = passes.begin(passes.prompt)
     try:
         await _upload(device, header, fitted, layout, progress)
-        _write_tables(device, fitted, layout)
+        await _write_tables(device, fitted, layout)
         progress(Progress("pipelines", 0, 1))
         await prompt
     except BaseException:
@@ -267,7 +268,7 @@ def _total(infos: Mapping[str, TensorInfo]) -> int:
     return sum(info.size for info in infos.values())
 
 
-def _write_tables(device: Device, fitted: Fit, layout: Layout) -> None:
+async def _write_tables(device: Device, fitted: Fit, layout: Layout) -> None:
     """Write the rotary tables, the slot tables and the numbers of gathered rows."""
     model, n_ctx = layout.model, fitted.n_ctx
     for spec, rotary in zip(model.config.ropes, model.ropes, strict=True):
@@ -279,7 +280,7 @@ def _write_tables(device: Device, fitted: Fit, layout: Layout) -> None:
     for slot in model.slots.values():
         device.write(slot.view.buffer, slot.view.offset, identity)
     if layout.rows is not None:
-        layout.rows.write_numbers(device)
+        await layout.rows.begin(device)
 
 
 async def _with_factors(header: _Header) -> _Header:
@@ -297,14 +298,14 @@ async def _with_factors(header: _Header) -> _Header:
 async def _read_factors(info: TensorInfo, spec: RopeSpec) -> RopeSpec:
     """Return how heads turn by the factors of a tensor: 1e30 means unrotated."""
     n_pairs = spec.n_dims // 2
-    if info.dims != (n_pairs,) or info.type.name != "F32":
+    if info.dims != (n_pairs,) or info.type.name not in FLOATS:
         raise errors.ShapeError(
             "tensor rope_freqs.weight",
             found=f"{list(info.dims)} {info.type.name}",
-            expected=f"[{n_pairs}] F32",
+            expected=f"[{n_pairs}] of {', '.join(FLOATS)}",
         )
     data = await info.source.read(info.offset, info.offset + info.size)
-    factors = struct.unpack(f"<{n_pairs}f", data)
+    factors = struct.unpack(f"<{n_pairs}f", widen(info.type, data))
     n_rotated = rope.rotated_pairs(factors)
     if rope.rotated_pairs(factors[:n_rotated]) != n_rotated or not all(
         factor > 0 for factor in factors

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from math import gcd
 
 from pyodide_app import errors
+from pyodide_app.gguf.floats import F32, FLOATS, widen
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gguf.types import GGMLType
@@ -19,6 +20,7 @@ from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import PIECE_ALIGNMENT, Part, Tensor, Weight
 from pyodide_app.graph.tuning import Tuning
+from pyodide_app.load.tails import read_tail, tail_bytes
 
 LOAD_BYTES = 16  # of a kernel that multiplies by rows (shaders/dot/)
 _STAGING = 16 << 20  # bytes of raw blocks that are repacked at a time
@@ -33,16 +35,19 @@ def bytes_of(kind: GGMLType, n_elements: int) -> int:
 def place(info: TensorInfo, limits: Limits) -> Weight:
     """Describe where a tensor goes, splitting what one binding cannot hold.
 
+    A vector of 16-bit floats becomes one of 32 bits.
     Raises DeviceLimitError when even one row (one expert) is too large.
     """
-    most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
-    most -= most % LOAD_BYTES
     n_units = info.dims[-1] if len(info.dims) > 1 else 1
+    is_vector = len(info.dims) == 1 and info.type.name in FLOATS
+    kind = F32 if is_vector else info.type
+    most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
+    most -= most % LOAD_BYTES + tail_bytes(info, n_units)
     unit = info.n_elements // n_units  # elements of a row, or of an expert
-    unit_bytes = unit // info.type.block_size * info.type.block_bytes
+    unit_bytes = unit // kind.block_size * kind.block_bytes
     # A part must begin on a whole word of the file.
     step = 4 // gcd(4, unit_bytes)
-    per_part = min(n_units, most // unit_bytes)
+    per_part = min(n_units, max(0, most) // unit_bytes)
     if per_part < n_units:
         per_part -= per_part % step
     if per_part == 0:
@@ -55,10 +60,10 @@ def place(info: TensorInfo, limits: Limits) -> Weight:
     parts = []
     for begin in range(0, n_units, per_part):
         count = min(per_part, n_units - begin)
-        size = bytes_of(info.type, count * unit)
+        size = bytes_of(kind, count * unit) + tail_bytes(info, count)
         label = info.name if count == n_units else f"{info.name}[{begin}]"
         parts.append(Part(View(Buffer(label, size), 0, size), begin, count))
-    return Weight(info.name, info.type, info.dims, tuple(parts))
+    return Weight(info.name, kind, info.dims, tuple(parts))
 
 
 def place_all(infos: Mapping[str, TensorInfo], limits: Limits) -> dict[str, Weight]:
@@ -130,17 +135,31 @@ async def upload(
     staging = Buffer("staging", -(-max(staged, default=0) // 4) * 4)
     try:
         for weight, info, part, begin, end in ranges:
-            if weight.type.is_split:
+            to = part.view
+            if weight.type is not info.type:
+                raw = await info.source.read(begin, end)
+                device.write(to.buffer, to.offset, widen(info.type, raw))
+                on_bytes(end - begin)
+            elif weight.type.is_split:
                 stream = _Stream(info.source, begin, end, staging)
                 await _repack(device, tuning, weight, part, stream, on_bytes)
             else:
-                to = part.view
                 await device.upload(
                     info.source, begin, end, to.buffer, to.offset, on_bytes
                 )
+            await _write_tail(device, weight, info, part)
         await device.settle()
     finally:
         device.release([staging])
+
+
+async def _write_tail(
+    device: Device, weight: Weight, info: TensorInfo, part: Part
+) -> None:
+    """Write what stands behind the blocks, where the type has something there."""
+    if tail := await read_tail(weight, info, part):
+        end = part.view.offset + part.view.size
+        device.write(part.view.buffer, end - len(tail), tail)
 
 
 def _ranges(weight: Weight, info: TensorInfo) -> Iterator[tuple[Part, int, int]]:
@@ -209,10 +228,11 @@ class HostRows:
         """Return what this takes on the device."""
         return [self.numbers, *(part.view.buffer for part in self.weight.parts)]
 
-    def write_numbers(self, device: Device) -> None:
-        """Write the row numbers, once."""
+    async def begin(self, device: Device) -> None:
+        """Write the row numbers and what stands behind the rows, once."""
         n_rows = self.weight.n_rows
         device.write(self.numbers, 0, array("I", range(n_rows)).tobytes())
+        await _write_tail(device, self.weight, self.info, self.weight.parts[0])
 
     async def gather(self, device: Device, ids: Sequence[int]) -> None:
         """Put the rows of tokens `ids` on the device, reading each of them once."""
@@ -228,7 +248,7 @@ class HostRows:
             return
         bodies, scales = split_planes(kind, raw)
         device.write(view.buffer, 0, bodies)
-        n_blocks = view.size // kind.block_bytes
+        n_blocks = self.weight.n_blocks(self.weight.parts[0])
         device.write(view.buffer, n_blocks * kind.body_bytes, _padded(scales))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyodide_app import errors
+from pyodide_app.gguf.floats import FLOATS
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.graph.kv_cache import LayerCache, make_layer
 from pyodide_app.graph.ops import Ops
@@ -146,7 +147,9 @@ def select_tensors(
     shape, UnsupportedFormatError for a type that no kernel reads.
     """
     chosen: dict[str, TensorInfo] = {}
-    for name, dims, optional in expected_tensors(family, config, tensors):
+    expected = expected_tensors(family, config, tensors)
+    own = {name for name, _, _ in expected}
+    for name, dims, optional in expected:
         info = tensors.get(name) or tensors.get(_alias(family, name))
         if info is None and optional:
             continue
@@ -161,14 +164,41 @@ def select_tensors(
                 f"tensor {name}", found=str(list(info.dims)), expected=str(list(dims))
             )
         info.check_type()
-        if len(dims) == 1 and info.type.name != "F32":
+        if len(dims) == 1 and info.type.name not in FLOATS:
             raise errors.UnsupportedFormatError(
-                f"tensor {name}", found=info.type.name, expected="F32 for a vector"
+                f"tensor {name}",
+                found=info.type.name,
+                expected=f"one of {', '.join(FLOATS)} for a vector",
+                remedy="Choose another conversion of the model",
             )
+        scale = tensors.get(_companion(info, "scale"))
+        if scale is not None and scale.name not in own:
+            _check_scale(info, scale)
+            info = replace(info, scale=scale)
         chosen[name] = info
     if family.is_strict:
         _check_known(family, chosen, tensors)
     return chosen
+
+
+def _companion(info: TensorInfo, what: str) -> str:
+    """Return the name that a scale of a tensor goes by."""
+    return f"{info.name.removesuffix('.weight')}.{what}"
+
+
+def _check_scale(info: TensorInfo, scale: TensorInfo) -> None:
+    """Raise UnsupportedFormatError for a scale that no kernel would multiply by."""
+    per_expert = [info.dims[2:]] if len(info.dims) == 3 else []
+    fits = scale.dims in [(1,), *per_expert] and scale.type.name in FLOATS
+    if info.type.has_scales and fits:
+        return
+    raise errors.UnsupportedFormatError(
+        f"tensor {scale.name}",
+        found=f"{list(scale.dims)} {scale.type.name} beside a weight in "
+        f"{info.type.name}, {list(info.dims)}",
+        expected="one number for an NVFP4 matrix, or one for each of its experts",
+        remedy="Choose another conversion of the model",
+    )
 
 
 def _check_known(
@@ -178,6 +208,9 @@ def _check_known(
 ) -> None:
     """Raise UnsupportedFormatError for a tensor of a layer that nobody would read."""
     read = {info.name for info in chosen.values()}
+    read |= {info.scale.name for info in chosen.values() if info.scale}
+    # That of a matrix's input is for arithmetic in four bits, which nobody does here.
+    read |= {_companion(info, "input_scale") for info in chosen.values() if info.scale}
     for name in tensors:
         if name.startswith("blk.") and name not in read:
             raise errors.UnsupportedFormatError(

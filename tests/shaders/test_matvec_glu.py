@@ -62,7 +62,7 @@ def check(on: Bench, stream: Stream, gate: Matrix, up: Matrix | None) -> Array:
     return y
 
 
-@pytest.mark.parametrize("type_name", matrices.FORMATS)
+@pytest.mark.parametrize("type_name", matrices.LAYOUTS)
 def test_matches_the_oracle(type_name: str) -> None:
     with bench(HARDWARE) as on:
         for i, dim in enumerate(widths(type_name)):

@@ -61,7 +61,7 @@ def check_stream(on: Bench, stream: Stream, found: list[Matrix]) -> list[Array]:
     return [total, *products]
 
 
-@pytest.mark.parametrize("type_name", matrices.FORMATS)
+@pytest.mark.parametrize("type_name", matrices.LAYOUTS)
 def test_multiplies_a_given_vector(type_name: str) -> None:
     with bench(SOFTWARE) as on:
         for n, dim in ((1, widths(type_name)[0]), (3, widths(type_name)[1])):
@@ -74,7 +74,7 @@ def test_multiplies_a_given_vector(type_name: str) -> None:
             check_rows(products, found, x.astype(np.float64), np.abs(x))
 
 
-@pytest.mark.parametrize("type_name", matrices.FORMATS)
+@pytest.mark.parametrize("type_name", matrices.LAYOUTS)
 def test_adds_a_branch_and_norms_the_sum(type_name: str) -> None:
     with bench(HARDWARE) as on:
         for n, dim in enumerate(widths(type_name), 2):

@@ -21,6 +21,7 @@ from tests.shaders.matrices import Array, bench, matrix
 
 U8 = npt.NDArray[np.uint8]
 SCALED = tuple(name for name in matrices.FORMATS if quant.FORMATS[name].d is not None)
+SPREAD = ("IQ1_M",)  # whose scale lies in four places
 # Which a device may flush to zero when they meet an operation.
 SUBNORMAL = float(np.finfo(np.float32).smallest_normal)
 
@@ -75,7 +76,7 @@ def test_decodes_random_blocks(type_name: str) -> None:
     check(type_name, matrix(type_name, 61, n_columns).raw, n_columns)
 
 
-@pytest.mark.parametrize("type_name", SCALED)
+@pytest.mark.parametrize("type_name", SCALED + SPREAD)
 def test_keeps_subnormal_and_extreme_scales(type_name: str) -> None:
     form = quant.FORMATS[type_name]
     patterns = [0, 0x8000, 1, 0x8001, 2, 0x155, 0x3FF, 0x83FF, 0x400, 0x7BFF, 0xFBFF]
@@ -85,6 +86,9 @@ def test_keeps_subnormal_and_extreme_scales(type_name: str) -> None:
         if offset is not None:
             scales = np.array(halves, "<u2").view(np.uint8).reshape(-1, 2)
             blocks[:, offset : offset + 2] = scales
+    if type_name in SPREAD:
+        halves = np.array(patterns, "<u2").view(np.uint8).reshape(-1, 2)
+        quant.spread_nibbles(blocks[:, 48:], halves)
     check(type_name, blocks.tobytes())
 
 
@@ -108,6 +112,13 @@ def test_decodes_every_exponent_of_mxfp4() -> None:
     blocks = rng.integers(0, 256, (exponents.size, 17), np.uint8)
     blocks[:, 0] = exponents
     check("MXFP4", blocks.tobytes())
+
+
+def test_decodes_every_scale_of_nvfp4() -> None:
+    rng = np.random.default_rng(12)
+    blocks = rng.integers(0, 256, (64, 36), np.uint8)
+    blocks[:, :4] = np.arange(256).reshape(64, 4)
+    check("NVFP4", blocks.tobytes())
 
 
 def test_subnormal_scales_of_mxfp4_are_kept_or_flushed() -> None:

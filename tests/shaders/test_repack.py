@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
+from pyodide_app.gguf.grids import grid_bytes
 from pyodide_app.gguf.types import BY_NAME, TYPES
 from pyodide_app.graph.tuning import SOFTWARE, Tuning
 from pyodide_app.load import weights
@@ -24,6 +25,7 @@ def check(type_name: str, n_blocks: int, tune: Tuning = SOFTWARE) -> None:
     with bench(tune) as on:
         placed = on.weight(type_name, (n_blocks * kind.block_size, 1), raw.tobytes())
         planes = on.read(placed.parts[0].view.buffer, np.uint8)
+    planes = planes[: planes.size - (grid_bytes(kind.grid) if kind.grid else 0)]
     bodies, scales = oracle.repack(
         raw, kind.block_bytes, kind.scale_offset, kind.scale_bytes
     )

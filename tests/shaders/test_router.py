@@ -50,7 +50,7 @@ def score(
 
 
 @pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE, ODD], ids=lambda t: t.label)
-@pytest.mark.parametrize("type_name", matrices.FORMATS)
+@pytest.mark.parametrize("type_name", matrices.LAYOUTS)
 def test_matches_the_oracle(type_name: str, tune: Tuning) -> None:
     with bench(tune) as on:
         rows = [1, FOUR - 1, FOUR, 2 * FOUR + 1]

@@ -1,0 +1,8 @@
+// IQ1_M word by word, as other kernels read it.
+alias Word = u32;
+
+//#include "quant/iq1_m.wgsl"
+//#include "common/sixteen.wgsl"
+//#include "common/chunk_16.wgsl"
+//#include "common/groups.wgsl"
+//#include "common/rows_dot.wgsl"

@@ -1,0 +1,8 @@
+// IQ3_S word by word, as other kernels read it.
+alias Word = u32;
+
+//#include "quant/iq3_s.wgsl"
+//#include "common/sixteen.wgsl"
+//#include "common/chunk_16.wgsl"
+//#include "common/groups.wgsl"
+//#include "common/rows_dot.wgsl"

@@ -1,0 +1,8 @@
+// IQ3_XXS word by word, as other kernels read it.
+alias Word = u32;
+
+//#include "quant/iq3_xxs.wgsl"
+//#include "common/sixteen.wgsl"
+//#include "common/chunk_16.wgsl"
+//#include "common/groups.wgsl"
+//#include "common/rows_dot.wgsl"

@@ -1,0 +1,8 @@
+// TQ2_0 word by word, as other kernels read it.
+alias Word = u32;
+
+//#include "quant/tq2_0.wgsl"
+//#include "common/sixteen.wgsl"
+//#include "common/chunk_16.wgsl"
+//#include "common/groups.wgsl"
+//#include "common/rows_dot.wgsl"
