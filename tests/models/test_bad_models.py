@@ -67,9 +67,9 @@ def retype(name: str, kind: type) -> Callable[[Tensors], None]:
         (TOY_A, resize("rope_freqs.weight", 5), errors.ShapeError, "rope_freqs"),
         (
             TOY_A,
-            retype("blk.0.attn_norm.weight", np.float16),
+            retype("blk.0.attn_norm.weight", np.int8),
             errors.UnsupportedFormatError,
-            "blk.0.attn_norm.weight: found F16; expected F32",
+            "blk.0.attn_norm.weight': found ggml type 24",
         ),
     ],
     ids=lambda value: getattr(value, "__name__", None) or str(value)[:30],

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.gguf.sources import FileSource
-from pyodide_app.gguf.types import TYPES, GGMLType
+from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.sources import BytesSource, FileSource
+from pyodide_app.gguf.types import BY_NAME, TYPES, GGMLType
 from pyodide_app.graph import tuning
 from pyodide_app.load import weights
 from pyodide_app.load.loader import load
@@ -26,6 +27,7 @@ from tests.models.native import greedy, logits, opened
 from tests.models.test_bad_models import limit
 from tests.models.test_cost import step_costs
 from tests.oracle.toy_models import IDS, TOY_A, write_toy
+from tests.shaders.matrices import bench, matrix
 
 PLE = cases("ple")
 
@@ -154,6 +156,29 @@ def test_toy_in_float32_agrees(tmp_path: Path) -> None:
         host = logits(engine, IDS)
     with opened(path) as engine:
         np.testing.assert_array_equal(host, logits(engine, IDS))
+
+
+@pytest.mark.parametrize("type_name", ["IQ2_S", "IQ1_M", "NVFP4"])
+def test_what_stands_behind_blocks_stands_behind_gathered_rows(type_name: str) -> None:
+    # A code book behind two planes, and behind whole blocks; a scale of the table.
+    weights_of = matrix(type_name, 300, 512)
+    kind, scale = BY_NAME[type_name], np.float32(0.75)
+    source = BytesSource(weights_of.raw + scale.tobytes())
+    size = len(weights_of.raw)
+    info = TensorInfo("table", (512, 300), kind, source, 0, size)
+    if kind.has_scales:
+        beside = TensorInfo("scale", (1,), BY_NAME["F32"], source, size, 4)
+        info = dataclasses.replace(info, scale=beside)
+    gpu, ids = device(), [299, 7, 7, 131]
+    rows = weights.HostRows(info, 5, gpu.info.limits)
+    with bench() as on:
+        on.buffers += rows.buffers
+        asyncio.run(rows.begin(gpu))
+        asyncio.run(rows.gather(gpu, ids))
+        numbers = on.tensor(np.arange(len(ids), dtype=np.uint32))
+        (y,) = on.run(lambda ops: ops.embed(numbers, rows.weight, 1.0))
+    expected = weights_of.values[ids] * (scale if kind.has_scales else 1)
+    np.testing.assert_allclose(y, expected, rtol=2**-23)
 
 
 @pytest.mark.parametrize("kind", [k for k in TYPES if k.is_split], ids=lambda k: k.name)

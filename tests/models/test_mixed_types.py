@@ -1,4 +1,4 @@
-"""A model whose every matrix has another type: all sixteen, in every role."""
+"""A model whose every matrix has another type: all of them, in every role."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def remake(
     return info.name, info.dims, kind.name, bytes(raw)
 
 
-@pytest.mark.parametrize("shift", [0, 5, 11])
+@pytest.mark.parametrize("shift", [0, 9, 18])
 @pytest.mark.parametrize("case", committed_cases(), ids=str)
 def test_any_mixture_of_types_equals_the_oracle(
     case: Case, shift: int, tmp_path: Path
