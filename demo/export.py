@@ -180,7 +180,20 @@ def _write_tokenizer(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_array("tokenizer.ggml.eos_token_ids", stops)
     writer.add_add_bos_token(True)
     writer.add_add_space_prefix(False)
-    writer.add_chat_template(TEMPLATE.read_text("utf-8"))
+    writer.add_chat_template(chat_template())
+
+
+def chat_template() -> str:
+    """Return Gemma 4's template as the small models have it: without an empty thought.
+
+    It tells readers of the file how the corpus was written.
+    """
+    text = TEMPLATE.read_text("utf-8")
+    begin = text.index("    {%- if not enable_thinking | default(false) -%}")
+    last = "{%- endif -%}\n"
+    end = text.index(last, begin) + len(last)
+    note = "    {#- Trained as the small models are: no empty thought is written. -#}\n"
+    return text[:begin] + note + text[end:]
 
 
 def check_round_trip(path: Path, gemma: Gemma4ForCausalLM) -> None:
