@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 import json
 import math
-from array import array
 from itertools import pairwise
 
 import pytest
@@ -16,15 +14,13 @@ from hypothesis import strategies as st
 
 from pyodide_app.errors import FileFormatError, RequestError, UnsupportedFormatError
 from pyodide_app.gguf.metadata import Metadata
-from pyodide_app.gguf.reader import read_gguf
-from pyodide_app.gguf.sources import FileSource
-from pyodide_app.gguf.strings import StringArray
 from pyodide_app.text.chat import Prompt, Segment, markup, outside
 from pyodide_app.text.chat.gemma4 import render
 from pyodide_app.text.tokenizer import Tokenizer, merges
 from pyodide_app.text.tokenizer.merges import merge
 from pyodide_app.text.tokenizer.roles import GEMMA4_CONTROL, GEMMA4_MARKERS
 from pyodide_app.text.tokenizer.vocabulary import STOP_KEYS
+from tests.app.vocabularies import BYTES, ints, metadata_of, strings, toy_metadata
 from tests.golden_data import find, require
 
 VOCABULARIES = {"small": "models/moe8-q4_k_m.gguf"}
@@ -48,42 +44,22 @@ def load(name: str) -> Tokenizer:
     return Tokenizer.from_metadata(metadata(name))
 
 
-@functools.cache
 def metadata(name: str) -> Metadata:
-    source = FileSource(require(VOCABULARIES[name]))
-    try:
-        return asyncio.run(read_gguf([source])).metadata
-    finally:
-        source.close()
+    return metadata_of(require(VOCABULARIES[name]))
 
 
-def strings(items: list[bytes]) -> StringArray:
-    starts, data = array("I"), b""
-    for item in items:
-        data += len(item).to_bytes(8, "little")
-        starts.append(len(data))
-        data += item
-    starts.append(len(data) + 8)
-    return StringArray(data, starts)
-
-
-def ints(items: list[int]) -> memoryview:
-    return memoryview(array("i", items))
-
-
-BYTES = [b"<0x%02X>" % byte for byte in range(256)]
 SPECIALS = [string.encode() for string in (*GEMMA4_CONTROL, *GEMMA4_MARKERS)]
 
 
-def toy_metadata(tokens: list[bytes], merges: list[bytes], **more: object) -> Metadata:
-    values = {"tokens": strings(tokens), "merges": strings(merges), **more}
-    values["model"] = "gemma4"
-    return Metadata({f"tokenizer.ggml.{k}": v for k, v in values.items()})
+def gemma4(tokens: list[bytes], merges: list[bytes], **more: object) -> Metadata:
+    return toy_metadata(
+        "gemma4", tokens=strings(tokens), merges=strings(merges), **more
+    )
 
 
 def toy(tokens: list[bytes], merges: list[bytes], **more: object) -> Tokenizer:
     tokens = [*SPECIALS, *BYTES, *tokens]
-    return Tokenizer.from_metadata(toy_metadata(tokens, merges, **more))
+    return Tokenizer.from_metadata(gemma4(tokens, merges, **more))
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS)
@@ -349,7 +325,7 @@ def test_metadata_names_more_stops_and_suppressed_tokens():
 
 def test_unknown_characters_without_byte_tokens_become_unk():
     tokens = [b"<bos>", b"<unk>", b"a"]
-    tokenizer = Tokenizer.from_metadata(toy_metadata(tokens, []))
+    tokenizer = Tokenizer.from_metadata(gemma4(tokens, []))
     assert tokenizer.encode("aé") == [2, 1, 1]
 
 
@@ -379,7 +355,7 @@ HOSTILE_IDS = [-1, 257, 2**32 - 1, 2**63, 0.5, math.nan, True, "1", ints([300])]
 @pytest.mark.parametrize("value", HOSTILE_IDS, ids=repr)
 @pytest.mark.parametrize("name", [*STOP_KEYS, "bos_token_id", "suppress_tokens"])
 def test_ids_that_cannot_be_used_are_ignored_and_noted(name, value):
-    metadata = toy_metadata([b"<bos>", *BYTES], [], **{name: value})
+    metadata = gemma4([b"<bos>", *BYTES], [], **{name: value})
     tokenizer = Tokenizer.from_metadata(metadata)
     assert (tokenizer.bos_id, tokenizer.stop_ids) == (0, frozenset())
     assert tokenizer.suppress_ids == ()
@@ -390,7 +366,7 @@ def test_ids_that_cannot_be_used_are_ignored_and_noted(name, value):
 @pytest.mark.parametrize("types", [ints([1, 2]), strings([b"a"]), 3.0, "3"], ids=repr)
 def test_types_that_cannot_be_used_are_ignored_and_noted(types):
     tokens = [b"<bos>", b"<|turn>", *BYTES]
-    metadata = toy_metadata(tokens, [], token_type=types)
+    metadata = gemma4(tokens, [], token_type=types)
     tokenizer = Tokenizer.from_metadata(metadata)
     assert tokenizer.special_ids == {0, 1}
     assert "tokenizer.ggml.token_type is ignored: found " in metadata.notes[0]

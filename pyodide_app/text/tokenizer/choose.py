@@ -89,15 +89,14 @@ def _sentencepiece(metadata: Metadata, vocabulary: Vocabulary) -> Kind:
     is_gemma3 = metadata.get_str("general.architecture", "") == "gemma3"
     if is_gemma3:
         restore_gemma3(vocabulary, scores)
+    ids = vocabulary.ids
+    if vocabulary.bos_id is None:
+        vocabulary.bos_id = ids.get(b"<bos>", ids.get(b"<s>"))
     roles = typed_roles(vocabulary)
     adds_space = _flag(metadata, "add_space_prefix", True)
-    ids = vocabulary.ids
     coder = Characters(ids, score_rank(ids, scores), ids, adds_space=adds_space)
-    bos_id = vocabulary.bos_id
-    if bos_id is None:
-        bos_id = ids.get(b"<bos>", ids.get(b"<s>"))
-    if not _flag(metadata, "add_bos_token", True):
-        bos_id = None
+    begins = _flag(metadata, "add_bos_token", True)
+    bos_id = vocabulary.bos_id if begins else None
     return Kind(coder, roles, bos_id, adds_space)
 
 

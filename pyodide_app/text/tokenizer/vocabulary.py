@@ -13,13 +13,13 @@ from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.strings import StringArray
 
 # Types of `tokenizer.ggml.token_type`.
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 SPACE = "\u2581".encode()  # how tokens of characters write U+0020
 
 STOP_KEYS = ("eos_token_id", "eos_token_ids", "eot_token_id", "eom_token_id")
 
-_TAG = re.compile(rb"<.*>|\[.*\]", re.DOTALL)
+_TAG = re.compile(rb"(?!<0x..>)<.*>|\[.*\]", re.DOTALL)
 _MOST_PADDING = 1 << 16  # rows without a token; released models have some hundreds
 
 
@@ -147,7 +147,8 @@ def _check_rows(strings: StringArray, types: list[int], n_rows: int) -> None:
     needed = (
         i
         for i in range(n_rows, n_tokens)
-        if (not types or types[i] == NORMAL) and not _TAG.fullmatch(strings.raw(i))
+        if (not types or types[i] in (NORMAL, BYTE))
+        and not _TAG.fullmatch(strings.raw(i))
     )
     if next(needed, None) is None and n_rows - n_tokens <= _MOST_PADDING:
         return
