@@ -14,7 +14,7 @@ from pyodide_app.cli.models import open_model
 from pyodide_app.errors import RequestError
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
-from pyodide_app.text.chat import gemma4, gemma4_template
+from pyodide_app.load.chat_format import choose_format
 from pyodide_app.text.tokenizer import Tokenizer
 from tests import realshape
 
@@ -105,11 +105,11 @@ def make(model: Model, lengths: Sequence[int]) -> list[Prompt]:
     finally:
         for source in sources:
             source.close()
-    large = gemma4_template.is_large_file(file)
+    chat = choose_format(file).require()
 
     def render(text: str) -> Prompt:
         message = {"role": "user", "content": text}
-        prompt = gemma4.render([message], large=large)
+        prompt = chat.render([message])
         return Prompt(text, prompt.text, tuple(tokenizer.encode_prompt(prompt)))
 
     return [fitting(render, length) for length in lengths]

@@ -135,6 +135,9 @@ def _add_generate(verb: argparse.ArgumentParser) -> None:
     _add_fit(verb, _FIT)
     _add_sampling(verb)
     verb.add_argument("--think", action="store_true", help="let the model think first")
+    verb.add_argument(
+        "--raw", action="store_true", help="continue the text itself, in no chat format"
+    )
     verb.add_argument("--ignore-eos", action="store_true", help="go on after the end")
     verb.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -77,7 +77,7 @@ const chat = createChat({
   list: find('messages'),
   options: () => ({
     opening: model.source?.opening ?? [],
-    think: settings.values.think,
+    think: settings.values.think && thinks(),
     sampling: settings.sampling(),
     stop: settings.values.stops,
     max_tokens: settings.values.max_tokens,
@@ -139,10 +139,16 @@ function refresh() {
     choosing,
     contextPending: info !== null && settings.values.n_ctx !== context,
     think: settings.values.think,
+    thinks: thinks(),
     blocked,
   });
   demo.show(state(), demoLoaded ? name : '');
   chat.show();
+}
+
+/** Whether the model can think; until one is loaded that cannot, yes. */
+function thinks() {
+  return model.info?.thinks !== false;
 }
 
 /** Which model would answer now, if one can. */

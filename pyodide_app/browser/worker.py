@@ -43,6 +43,7 @@ from pyodide_app.run.engine import Engine
 from pyodide_app.run.pace import Fixed
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
+from pyodide_app.text.chat.choice import Brought
 
 Request = Coroutine[Any, Any, dict[str, Any]]
 
@@ -127,8 +128,7 @@ class Worker:
             raise
         self._unload()
         self.engine, self._sources = engine, sources
-        if options.get("large") is not None:
-            engine.large = options["large"]
+        engine.learn(Brought(options.get("template") or "", options.get("large")))
         if options.get("batch"):
             engine.pace = Fixed(options["batch"])
         sampling = sampling_defaults(engine.loaded.file.metadata)

@@ -8,6 +8,7 @@ from typing import Any
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.gguf.strings import StringArray
 from pyodide_app.load import advice
+from pyodide_app.load.chat_format import choose_format
 
 _LONGEST_ARRAY = 64  # elements of an array that are shown
 
@@ -21,6 +22,7 @@ def describe(file: GGUFFile) -> dict[str, Any]:
         n_elements[info.type.name] += info.n_elements
         n_bytes[info.type.name] += info.size
     counts = Counter(info.type.name for info in tensors)
+    chat = choose_format(file)
     return {
         "version": file.version,
         "architecture": file.architecture,
@@ -35,7 +37,8 @@ def describe(file: GGUFFile) -> dict[str, Any]:
             }
             for name in sorted(counts)
         },
-        "notes": list(advice.notes(file.metadata)),
+        "chat_format": chat.format.name if chat.format else None,
+        "notes": [*advice.notes(file.metadata), *chat.notes],
         "metadata": {key: _plain(value) for key, value in file.metadata.items()},
         "tensors": [
             {

@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 from pyodide_app import errors
 from pyodide_app.cli import report
 from pyodide_app.cli.session import Session
-from pyodide_app.text.chat import gemma4
-from pyodide_app.text.chat.gemma4_parser import OutputParser
 from pyodide_app.text.chat.json_values import refuse
 from pyodide_app.text.tokenizer import Tokenizer
 
@@ -39,15 +37,14 @@ async def tokenize(options: Namespace, closing: ExitStack) -> None:
 async def render(options: Namespace, closing: ExitStack) -> None:
     """Turn each line's conversation into a prompt."""
     session = await Session.open(options, closing)
-    large = session.opened.is_large(await session.header())
+    chat = (await session.chat_format()).require()
     for number, line in _json_lines():
         with _naming(number):
             request = _expect(line, dict, "input", _REQUEST)
-            prompt = gemma4.render(
+            prompt = chat.render(
                 request.get("messages", []),
                 tools=request.get("tools"),
                 think=_flag(request, "think", False),
-                large=large,
             )
         print(json.dumps(prompt.text))
 
@@ -56,13 +53,13 @@ async def parse(options: Namespace, closing: ExitStack) -> None:
     """Turn each line's raw output into parts."""
     if options.chunk is not None and options.chunk < 1:
         refuse("--chunk", options.chunk, "1 or more")
-    await (await Session.open(options, closing)).header()  # it must be a model
+    chat = (await (await Session.open(options, closing)).chat_format()).require()
     for number, line in _json_lines():
         with _naming(number):
             reply = line if isinstance(line, dict) else {"text": line}
             text = _expect(reply.get("text"), str, "input", _REPLY)
             think = _flag(reply, "think", True)
-            parser = OutputParser(think, tools=reply.get("tools"))
+            parser = chat.parser(think, tools=reply.get("tools"))
         step = options.chunk or len(text) or 1
         events = [
             event

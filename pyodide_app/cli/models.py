@@ -15,7 +15,6 @@ from pyodide_app.cli.model_files import find_files, holds_model
 from pyodide_app.cli.pasted import is_address, name_in
 from pyodide_app.errors import EngineError, RequestError, SourceError
 from pyodide_app.gguf.directories import OpenFile
-from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.strings import printable
 from pyodide_app.ollama.model import Entry, StoredModel
@@ -23,7 +22,8 @@ from pyodide_app.ollama.native import open_store
 from pyodide_app.ollama.options import Options
 from pyodide_app.ollama.store import Store
 from pyodide_app.pulled import cache, catalogue
-from pyodide_app.text.chat import gemma4, gemma4_template
+from pyodide_app.text.chat.choice import Brought
+from pyodide_app.text.chat.format import SYSTEM_ROLES
 
 _NONE = Options()
 
@@ -51,14 +51,13 @@ class Opened:
         system = system or (self.stored.system if self.stored else "")
         if not system:
             return messages
-        rest = [m for m in messages if m["role"] not in gemma4.SYSTEM_ROLES]
+        rest = [m for m in messages if m["role"] not in SYSTEM_ROLES]
         return [{"role": "system", "content": system}, *rest]
 
-    def is_large(self, file: GGUFFile) -> bool:
-        """Say whether the model has the large models' template."""
-        if self.stored is not None and self.stored.large is not None:
-            return self.stored.large
-        return gemma4_template.is_large_file(file)
+    @property
+    def brought(self) -> Brought:
+        """Return what is known of the model's chat format besides its file."""
+        return self.stored.brought if self.stored else Brought()
 
 
 async def open_model(text: str | None) -> Opened:

@@ -21,11 +21,13 @@ from pyodide_app.gpu.host_memory import available_memory
 from pyodide_app.graph import tuning
 from pyodide_app.load import preflight
 from pyodide_app.load.advice import sampling_defaults
+from pyodide_app.load.chat_format import choose_format
 from pyodide_app.load.loader import check
 from pyodide_app.load.preflight import LoadOptions
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
+from pyodide_app.text.chat.choice import Choice
 
 
 class Session:
@@ -52,6 +54,10 @@ class Session:
         """Read what the files say of themselves."""
         return await read_gguf(self.opened.sources)
 
+    async def chat_format(self) -> Choice:
+        """Say which chat format the model has."""
+        return choose_format(await self.header(), self.opened.brought)
+
     def open_device(self) -> Device:
         """Open the adapter that was asked for. Raises DeviceMissingError."""
         try:
@@ -76,7 +82,7 @@ class Session:
             self._load_options(device),
             progress=report.progress,
         )
-        engine.large = self.opened.is_large(engine.loaded.file)
+        engine.learn(self.opened.brought)
         for note in (*self.opened.notes, *engine.notes):
             print(f"note: {note}", file=sys.stderr)
         if self.options.kernels or str(engine.loaded.choice) != variants.BASELINE:

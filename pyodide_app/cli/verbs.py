@@ -23,7 +23,8 @@ from pyodide_app.ollama.native import open_store
 from pyodide_app.pulled import cache, catalogue, fetch
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
-from pyodide_app.text.chat.gemma4_parser import OutputParser
+from pyodide_app.text.chat import Prompt, Segment
+from pyodide_app.text.chat.format import Parser
 from pyodide_app.text.chat.messages import check_messages
 
 
@@ -34,11 +35,14 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
     session = await Session.open(options, closing)
     engine = await session.load()
     parser = None
-    if ids is None:
+    if options.raw:
+        prompt = Prompt((Segment(_raw(options), trusted=True),))
+        ids = engine.tokenizer.encode_prompt(prompt)
+    elif ids is None:
         if options.prompt is not None:
             messages = [*session.opened.opening(), *messages]
         ids, in_thought = engine.encode_chat(messages, think=options.think)
-        parser = OutputParser(options.think, in_thought)
+        parser = engine.chat_format.parser(options.think, in_thought)
     end, text = None, ""
     async for item in _continued(session, engine, ids):
         if isinstance(item, Finished):
@@ -60,7 +64,7 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
         print(f"\n{report.speed(end, predicted)}", file=sys.stderr)
 
 
-def _show(parser: OutputParser | None, piece: str | None) -> None:
+def _show(parser: Parser | None, piece: str | None) -> None:
     """Print more of a reply, or None for its end; ids are continued as they are."""
     if parser is None:
         print(piece or "", end="", flush=True)
@@ -182,6 +186,17 @@ def _ids(text: str) -> list[int]:
         raise errors.RequestError(
             "--ids", found=repr(text[:60]), expected="numbers separated by commas"
         ) from None
+
+
+def _raw(options: Namespace) -> str:
+    """Return the text that is continued as it stands, its markers too."""
+    if options.prompt is None:
+        raise errors.RequestError(
+            "--raw continues a text",
+            expected="-p TEXT",
+            remedy="Leave --raw out for messages and ids.",
+        )
+    return str(options.prompt)
 
 
 def _messages(options: Namespace) -> list[dict[str, Any]]:

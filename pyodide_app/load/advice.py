@@ -9,7 +9,6 @@ from pyodide_app.errors import shorten
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.models import FAMILIES
 from pyodide_app.ollama.options import sampling_value
-from pyodide_app.text.chat import gemma4_template
 
 _LONGEST_NAME = 160  # characters
 _SAMPLING = {
@@ -46,7 +45,6 @@ def notes(metadata: Metadata) -> tuple[str, ...]:
     """Return what was ignored or taken otherwise, whether or not it was read before."""
     model_name(metadata)
     sampling_defaults(metadata)
-    gemma4_template.note(metadata)
     return metadata.notes
 
 

@@ -38,6 +38,8 @@ class Family:
     # A layer with a tensor that is not expected is refused: what is passed over might
     # belong to the model.
     is_strict: bool = False
+    # The format of its conversations where a file names none that its tokens allow.
+    chat: str = ""
     # A table that may stay in the file, its rows gathered for each pass.
     host_table: str = ""
 

@@ -143,4 +143,5 @@ FAMILY = Family(
     inputs=per_layer_inputs,
     aliases=sizes.ALIASES,
     host_table=sizes.PER_LAYER_TABLE,
+    chat="Gemma 4",
 )

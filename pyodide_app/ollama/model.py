@@ -17,6 +17,7 @@ from pyodide_app.ollama.manifest import PULL, Config, Layer, Manifest, Reference
 from pyodide_app.ollama.options import Options
 from pyodide_app.text.chat import gemma4_template
 from pyodide_app.text.chat import messages as chat_messages
+from pyodide_app.text.chat.choice import Brought
 from pyodide_app.text.chat.json_values import refuse
 
 SURELY_LARGE = 12_000_000_000  # parameters; E4B has 8 billion
@@ -66,6 +67,11 @@ class StoredModel:
         return True if named is None and is_big else named
 
     @property
+    def brought(self) -> Brought:
+        """Return what the store knows of the model's chat format."""
+        return Brought(self.template, self.large)
+
+    @property
     def options(self) -> Options:
         """Return the default options, those that can be used."""
         return Options.parse(self.params)
@@ -82,8 +88,6 @@ class StoredModel:
         if self.drafts:
             notes.append("There is a draft model, which is not used.")
         if note := self.options.note:
-            notes.append(note)
-        if note := gemma4_template.stored_note(self.template):
             notes.append(note)
         return tuple(notes)
 
@@ -179,6 +183,7 @@ def describe_entry(entry: Entry) -> dict[str, Any]:
         "weights": list(map(_blob, model.weights)),
         "projectors": list(map(_blob, model.projectors)),
         "large": model.large,
+        "template": model.template,
         "sampling": dict(options.sampling),
         "max_tokens": options.max_tokens,
         "n_ctx": options.n_ctx,

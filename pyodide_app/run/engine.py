@@ -10,17 +10,13 @@ from typing import Any, Unpack
 from pyodide_app import errors
 from pyodide_app.gpu.device import Device
 from pyodide_app.load.advice import model_name
+from pyodide_app.load.chat_format import choose_format
 from pyodide_app.load.loader import Loaded
 from pyodide_app.run.runner import Asked, Finished, Runner
-from pyodide_app.text.chat import (
-    ContentDelta,
-    ThinkingDelta,
-    ToolCall,
-    gemma4,
-    gemma4_template,
-)
-from pyodide_app.text.chat.gemma4_parser import OutputParser
-from pyodide_app.text.chat.messages import check_messages, refuse_media
+from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
+from pyodide_app.text.chat.choice import Brought
+from pyodide_app.text.chat.format import ChatFormat
+from pyodide_app.text.chat.messages import check_messages, check_tools, refuse_media
 from pyodide_app.text.chat.stop_strings import StopStrings
 from pyodide_app.text.tokenizer import Tokenizer
 
@@ -32,8 +28,7 @@ class Engine(Runner):
 
     def __init__(self, device: Device, loaded: Loaded) -> None:
         super().__init__(device, loaded)
-        # Which chat template: whoever knows more than the file says may set it.
-        self.large = gemma4_template.is_large_file(loaded.file)
+        self._choice = choose_format(loaded.file)
         self.reply_ids: list[int] = []  # of the reply under way, as far as it is
 
     @property
@@ -50,12 +45,25 @@ class Engine(Runner):
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know of the file: what was ignored or chosen."""
-        return self.loaded.notes
+        return (*self.loaded.notes, *self._choice.notes)
+
+    @property
+    def chat_format(self) -> ChatFormat:
+        """Return how conversations are written, and replies read.
+
+        Raises: UnsupportedFormatError where nobody knows it.
+        """
+        return self._choice.require()
+
+    def learn(self, brought: Brought) -> None:
+        """Take what is known of the chat format besides the file."""
+        self._choice = choose_format(self.loaded.file, brought)
 
     @property
     def info(self) -> dict[str, Any]:
         """Return what a person wants to know of the model and where it runs."""
         loaded, config, file = self.loaded, self.loaded.config, self.loaded.file
+        chat = self._choice.format
         return {
             "name": model_name(file.metadata) or file.architecture,
             "architecture": file.architecture,
@@ -72,6 +80,9 @@ class Engine(Runner):
             "n_vocab": config.n_vocab,
             "n_experts": config.n_experts,
             "top_k": config.n_experts_used,
+            "format": chat.name if chat else "",
+            "thinks": chat is not None and chat.thinks,
+            "tools": chat is not None and chat.has_tools,
             "adapter": self.device.info.name,
             "backend": self.device.info.backend,
             "kernels": str(loaded.choice),
@@ -87,11 +98,19 @@ class Engine(Runner):
         """Return a conversation's prompt ids, and whether it ends within a thought.
 
         Raises: RequestError for messages and tools that are none, or hold an image or a
-        sound: this engine gives a model text alone.
+        sound: this engine gives a model text alone; or for tools that it cannot have.
         """
+        chat = self.chat_format
         refuse_media(check_messages(messages))
-        prompt = gemma4.render(messages, tools=tools, think=think, large=self.large)
-        return self.tokenizer.encode_prompt(prompt), prompt.in_thought
+        if check_tools(tools) and not chat.has_tools:
+            raise errors.RequestError(
+                "this model cannot call tools",
+                found=f"tools, in the chat format {chat.name}",
+                expected="none",
+                remedy="Leave them out, or choose a model with tools.",
+            )
+        prompt = chat.render(messages, tools=tools, think=think)
+        return self.tokenizer.encode_prompt(prompt), chat.opens_thought(prompt)
 
     async def chat(
         self,
@@ -110,7 +129,9 @@ class Engine(Runner):
         A stop string ends the reply wherever the model writes it, in a thought as well.
         """
         ids, in_thought = self.encode_chat(messages, tools, think)
-        parser = OutputParser(think, in_thought, tools=tools)
+        parser = self.chat_format.parser(think, in_thought, tools=tools)
+        StopStrings(stop)  # refuses what can be none
+        stop = (*stop, *self._choice.stops)
         items = self.generate_text(ids, begun=begun, stop=stop, **asked)
         async with aclosing(items):
             async for item in items:

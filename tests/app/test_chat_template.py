@@ -1,17 +1,10 @@
-"""Which of Gemma 4's chat templates a model has, and templates of other formats."""
+"""Which of Gemma 4's two chat templates a model has."""
 
 from __future__ import annotations
 
 import pytest
 
-from pyodide_app.gguf.metadata import Metadata
-from pyodide_app.load import advice
-from pyodide_app.text.chat.gemma4_template import (
-    KEY,
-    is_large,
-    other_format,
-    stored_note,
-)
+from pyodide_app.text.chat.gemma4_template import is_large
 from tests.golden_data import require
 
 LARGE = require("tokenizer/chat_template.jinja").read_text("utf-8")
@@ -43,40 +36,3 @@ def test_the_model_decides_which_template_it_has(
     per_layer_dim: int, n_parameters: int, name: str, template: str, large: bool
 ) -> None:
     assert is_large(per_layer_dim, n_parameters, name, template) is large
-
-
-@pytest.mark.parametrize(
-    ("template", "found"),
-    [
-        (LARGE, ""),
-        (SMALL, ""),
-        (CHATML, "ChatML"),
-        ("<|start_header_id|>user<|end_header_id|>", "Llama 3"),
-        ("<start_of_turn>user", "Gemma 3"),
-        ("[INST] {{ .Prompt }} [/INST]", "Mistral"),
-        ("{{ .Prompt }}", ""),
-    ],
-)
-def test_template_of_another_format_is_recognised(template: str, found: str) -> None:
-    assert other_format(template) == found
-    assert (found in stored_note(template)) and bool(stored_note(template)) == bool(
-        found
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "note"),
-    [
-        (LARGE, ""),
-        ("", ""),
-        (CHATML, f"The metadata key {KEY} is in ChatML; "),
-        ("{{ messages }}", f"The metadata key {KEY} is in another format; "),
-        (7, f"The metadata key {KEY} is ignored: "),
-    ],
-)
-def test_what_the_file_brings_and_is_not_followed_is_noted(
-    value: str | int, note: str
-) -> None:
-    notes = advice.notes(Metadata({KEY: value}))
-    assert len(notes) == bool(note)
-    assert not note or notes[0].startswith(note)

@@ -21,6 +21,7 @@
  * @property {number} [default_ctx] how long that may be; 8192 unless said
  * @property {'f16'|'f32'} [kv]
  * @property {boolean} [large] whether the chat template is the large models'
+ * @property {string} [template] a chat template that came beside the file; it is never run
  * @property {boolean} [keep] whether the model before stays until this one is complete,
  *   as long as the device has room for both
  * @property {number} [batch] tokens per submit, for measurements; by their time unless said

@@ -15,6 +15,7 @@ const WHERE = {
 const ROWS = {
   name: ['Name', String],
   architecture: ['Architecture', String],
+  format: ['Chat format', String],
   n_parameters: ['Parameters', short],
   weight_bytes: ['Weights', bytes],
   host_bytes: ['Left in the file', bytes],

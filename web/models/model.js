@@ -153,11 +153,12 @@ export function createModel({ engine, settings, on }) {
  * @param {number|null} n_ctx the context that a person set
  * @returns {import('../engine/worker.js').LoadOptions}
  */
-export function loadOptions({ profile, large }, n_ctx) {
+export function loadOptions({ profile, large, template }, n_ctx) {
   return {
     ...(n_ctx ? { n_ctx } : {}),
     ...(profile.context ? { default_ctx: profile.context } : {}),
     ...(large === true || large === false ? { large } : {}),
+    ...(template ? { template } : {}),
     // A phone's browser ends a page that takes too much memory, instead of refusing it.
     keep: finePointer.matches,
     measured: devices(),

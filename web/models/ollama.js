@@ -11,6 +11,7 @@
  * @property {string} [quantization]
  * @property {{blob: string}[]} [weights]
  * @property {boolean|null} [large] whether it has the large models' chat template
+ * @property {string} [template] of the store, in Go's language
  * @property {object} [sampling] the model's own sampling options
  * @property {number|null} [max_tokens]
  * @property {number|null} [n_ctx]
@@ -150,7 +151,7 @@ function folderSource(line, folder) {
 }
 
 function common(line, names) {
-  const { name, size, large, notes } = line;
+  const { name, size, large, template, notes } = line;
   return {
     name,
     size,
@@ -158,6 +159,7 @@ function common(line, names) {
     opening: opening(line),
     profile: profile(line),
     large,
+    template,
     notes,
     checkable: true,
     listed: 'ollama-models',

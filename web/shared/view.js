@@ -24,6 +24,7 @@ export function focusPrompt() {
  * @property {boolean} choosing the person asked for the ways to another model
  * @property {boolean} contextPending another context was set than the model has
  * @property {boolean} think
+ * @property {boolean} thinks whether the model can; as far as none is loaded, yes
  * @property {string} blocked why no model can run here, if none can
  */
 
@@ -60,6 +61,7 @@ function showComposer(view) {
   prompt.disabled = !usable;
   prompt.placeholder = usable ? 'Message' : hint(view);
   find('think').disabled = !usable;
+  find('think').hidden = !view.thinks;
   find('think').setAttribute('aria-pressed', String(view.think));
   find('send').disabled = !view.canSend || !prompt.value.trim();
   find('composer-hint').textContent = hint(view);

@@ -62,14 +62,6 @@ class Prompt:
         """Return the whole prompt as one string."""
         return "".join(segment.text for segment in self.segments)
 
-    @property
-    def in_thought(self) -> bool:
-        """Say whether the prompt leaves a thought open that the model continues."""
-        if not self.segments:
-            return False
-        last = self.segments[-1]
-        return last.trusted and last.text.endswith("<|channel>thought\n")
-
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta:

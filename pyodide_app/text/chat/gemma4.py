@@ -7,10 +7,9 @@ from itertools import takewhile
 from typing import Any
 
 from pyodide_app.text.chat import Fragment, Message, Prompt, Tool, markup, outside
+from pyodide_app.text.chat.format import SYSTEM_ROLES
 from pyodide_app.text.chat.gemma4_tools import declaration, mapping
 from pyodide_app.text.chat.messages import MEDIA, check_messages, check_tools
-
-SYSTEM_ROLES = ("system", "developer")
 
 
 def render(

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pyodide_app.text.chat.gemma4_markers import CALL_ENDS, Finder
+from pyodide_app.text.chat.finder import Finder
+from pyodide_app.text.chat.gemma4_markers import CALL_ENDS
 from pyodide_app.text.chat.gemma4_tools import QUOTE
 from pyodide_app.text.chat.incremental import after_space
 

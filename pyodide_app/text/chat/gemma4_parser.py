@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pyodide_app.text.chat import ContentDelta, Event, ThinkingDelta
+from pyodide_app.text.chat.finder import Finder, Shown
 from pyodide_app.text.chat.gemma4_markers import (
     ANY_MARKER,
     CALL_CLOSE,
@@ -15,8 +16,6 @@ from pyodide_app.text.chat.gemma4_markers import (
     STRAYS,
     THOUGHT_CLOSE,
     THOUGHT_OPEN,
-    Finder,
-    Shown,
 )
 from pyodide_app.text.chat.gemma4_tool_call import CallReader, MalformedCallError
 from pyodide_app.text.chat.gemma4_tools import QUOTE
@@ -57,7 +56,7 @@ class OutputParser:
         self._think = think
         self._source = Source()
         self._calls = CallReader(self._source, tools)
-        self._content, self._thinking = Shown(), Shown()
+        self._content, self._thinking = Shown(ANY_MARKER), Shown(ANY_MARKER)
         self._events: list[Event] = []
         self._in_call = False
         bare = [f"call:{name}{{" for name in self._calls.names]

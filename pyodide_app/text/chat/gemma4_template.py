@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile
 
 KEY = "tokenizer.chat_template"
@@ -18,15 +17,6 @@ TOY_PARAMETERS = 1_000_000_000
 
 _TURN = "<|turn>"
 _EMPTY_THOUGHT = re.compile(r"<\|channel>thought(?:\\n|\n)<channel\|>")
-_OTHERS = {
-    "<|im_start|>": "ChatML",
-    "<|start_header_id|>": "Llama 3",
-    "[INST]": "Mistral",
-    "<start_of_turn>": "Gemma 3",
-    "<|assistant|>": "Phi or Zephyr",
-    "<|start|>": "Harmony",
-    "### Instruction": "Alpaca",
-}
 
 
 def by_name(name: str) -> bool | None:
@@ -75,25 +65,3 @@ def is_large_file(file: GGUFFile) -> bool:
         metadata.advised("general.name", metadata.get_str, ""),
         metadata.advised(KEY, metadata.get_str, ""),
     )
-
-
-def other_format(template: str) -> str:
-    """Return which other format a template is in, empty for Gemma 4's or none known."""
-    if _TURN in template:
-        return ""
-    return next((name for mark, name in _OTHERS.items() if mark in template), "")
-
-
-def note(metadata: Metadata) -> None:
-    """Note a template in the file that is not Gemma 4's."""
-    template = metadata.advised(KEY, metadata.get_str, "")
-    if template.strip() and _TURN not in template:
-        found = other_format(template) or "another format"
-        metadata.note(KEY, f"is in {found}; conversations are written as Gemma 4's")
-
-
-def stored_note(template: str) -> str:
-    """Return the same of a template in Ollama's store, which often has no format."""
-    found = other_format(template)
-    ours = "conversations are written as Gemma 4's"
-    return f"The template of the store is in {found}; {ours}." if found else ""

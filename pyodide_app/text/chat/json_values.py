@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import reprlib
 from collections.abc import Mapping
@@ -86,6 +87,11 @@ def json_of(value: object, where: str, depth: int = 0) -> Any:
     if value is not None and not isinstance(value, str | int | float):
         refuse(where, value, "what JSON can say")
     return value
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return a value as JSON, as chat templates write it."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def too_deep(where: str) -> NoReturn:

@@ -51,6 +51,20 @@ def check_tools(tools: object) -> list[dict[str, Any]]:
     return [_tool(item, f"tools[{i}]") for i, item in enumerate(items)]
 
 
+def tools_as_sent(tools: object) -> list[dict[str, Any]]:
+    """Return tools with all that they say, in its order, for formats that show JSON.
+
+    Raises: RequestError, saying where.
+    """
+    items = list_of(tools, "tools", "a list of tools")
+    check_tools(items)
+    plain = [json_of(item, f"tools[{i}]") for i, item in enumerate(items)]
+    return [
+        tool if "function" in tool else {"type": "function", "function": tool}
+        for tool in plain
+    ]
+
+
 def refuse_media(messages: list[dict[str, Any]]) -> None:
     """Raise RequestError for an image or a sound: the model would not get it."""
     for i, message in enumerate(messages):

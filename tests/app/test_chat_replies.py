@@ -1,0 +1,152 @@
+"""Replies with JSON calls and thoughts: worked examples, any chunking, linear time."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyodide_app.text.chat import ContentDelta, Event, ThinkingDelta, ToolCall
+from pyodide_app.text.chat.chatml import ChatML
+from pyodide_app.text.chat.format import ChatFormat
+from pyodide_app.text.chat.gemma3 import Gemma3
+from pyodide_app.text.chat.llama3 import Llama3
+from pyodide_app.text.chat.mistral import V3_TEKKEN
+
+QWEN = ChatML(with_tools=True, reasons=True, can_choose=True)
+LLAMA = Llama3()
+TOOLS = [{"function": {"name": "f"}}, {"function": {"name": "g"}}]
+F = '{"name": "f", "arguments": {"x": 1}}'
+CALL_F = ("f", {"x": 1})
+S = '{"name": "f", "arguments": {"s": '
+A, Z = "<tool_call>", "</tool_call>"
+
+Parts = tuple[str, str, list[tuple[str, Any]]]  # thinking, content, calls
+REPLIES: list[tuple[ChatFormat, str, Parts]] = [
+    (QWEN, "<think>\nplan A \n</think>\n\nHello", ("plan A", "Hello", [])),
+    (QWEN, "\n<think>\n\n</think>\n\nHello", ("", "Hello", [])),
+    (QWEN, " Hi there  \n", ("", " Hi there  \n", [])),
+    (QWEN, "<think>unfinished ", ("unfinished ", "", [])),
+    (QWEN, "<think>a</think> <think>b</think> c", ("ab", "c", [])),
+    (QWEN, "a < b <think>c</think> d <thi", ("c", "a < bd <thi", [])),
+    (QWEN, "Four.\n</think>", ("", "Four.", [])),
+    (QWEN, f"{A}\n{F}\n{Z}", ("", "", [CALL_F])),
+    (QWEN, f"<think>t</think>\nOne. {A}{F}{Z}\n{A}{F}{Z}", ("t", "One.", [CALL_F] * 2)),
+    (QWEN, f"{A}\n{F}\n</tool_c", ("", "", [CALL_F])),
+    (QWEN, f"{A}\n{F}\n", ("", "", [CALL_F])),
+    (QWEN, f"{A}{F}\n{F}{Z} done", ("", "done", [CALL_F] * 2)),
+    (QWEN, f"{A}[{F}, {F}]{Z}", ("", "", [CALL_F] * 2)),
+    (QWEN, f"{A}{F[:-2]}", ("", "", [CALL_F])),
+    (QWEN, f"{A}{F[:-1]}{Z} b", ("", "b", [CALL_F])),
+    (QWEN, f'{A}{{"name": "f", "arguments": "{{}}"}}{Z}', ("", "", [("f", {})])),
+    (QWEN, A + "{'name': 'f', 'arguments': {'x': 1,}}" + Z, ("", "", [CALL_F])),
+    (QWEN, f'{A}{S}"{Z} {A}"}}}}{Z}', ("", "", [("f", {"s": f"{Z} {A}"})])),
+    (QWEN, f'{A}{S}"open{Z}a', ("", "a", [("f", {"s": "open"})])),
+    (QWEN, f'{A}{S}"a "b" c\nd"}}}}{Z}', ("", "", [("f", {"s": 'a "b" c\nd'})])),
+    (QWEN, f"a {A}nonsense{Z} b", ("", "a nonsense b", [])),
+    (QWEN, f'{A}{{"x": 1}}{Z} b', ("", '{"x": 1} b', [])),
+    (QWEN, f"<think>a {A}{F}{Z} more</think>b", ("amore", "b", [CALL_F])),
+    (QWEN, f"<think>a {A}{F}{Z} answer", ("a", "answer", [CALL_F])),
+    (QWEN, f"{F}", ("", "", [CALL_F])),
+    (QWEN, '{"name": "h", "input": {}}', ("", '{"name": "h", "input": {}}', [])),
+    (QWEN, "<tool_response>\nx</tool_response>y", ("", "\nxy", [])),
+    (QWEN, "<thi<think>a</think>nk> b", ("a", "<thi nk> b", [])),
+    (LLAMA, '{"name": "f", "parameters": {"x": 1}}', ("", "", [CALL_F])),
+    (LLAMA, f'\n{F}; {{"name": "g"}}', ("", "", [CALL_F, ("g", {})])),
+    (LLAMA, f"<|python_tag|>{F}<|eom_id|>", ("", "", [CALL_F])),
+    (LLAMA, '{"a": [1, 2]}\nis JSON', ("", '{"a": [1, 2]}\nis JSON', [])),
+    (LLAMA, "<think>x</think>", ("", "<think>x</think>", [])),
+    (V3_TEKKEN, f"[TOOL_CALLS][{F}]", ("", "", [CALL_F])),
+    (V3_TEKKEN, f"[TOOL_CALLS] {F}", ("", "", [CALL_F])),
+    (V3_TEKKEN, '[TOOL_CALLS]f[ARGS]{"x": 1}', ("", "", [CALL_F])),
+    (V3_TEKKEN, "[1] and [TOOL", ("", "[1] and [TOOL", [])),
+    (Gemma3(), " <think>a</think> ", ("", " <think>a</think> ", [])),
+]  # fmt: skip
+
+
+def parts(events: list[Event]) -> Parts:
+    return (
+        "".join(e.text for e in events if isinstance(e, ThinkingDelta)),
+        "".join(e.text for e in events if isinstance(e, ContentDelta)),
+        [(e.name, e.arguments) for e in events if isinstance(e, ToolCall)],
+    )
+
+
+def parse(
+    chat: ChatFormat, pieces: list[str], think: bool = True, in_thought: bool = False
+) -> Parts:
+    parser = chat.parser(think, in_thought, tools=TOOLS)
+    events = [event for piece in pieces for event in parser.push(piece)]
+    return parts([*events, *parser.finish()])
+
+
+@pytest.mark.parametrize(("chat", "reply", "expected"), REPLIES)
+def test_worked_example(chat: ChatFormat, reply: str, expected: Parts) -> None:
+    assert parse(chat, [reply]) == expected
+    assert parse(chat, list(reply)) == expected
+    assert parse(chat, [reply], think=False) == ("", *expected[1:])
+
+
+def test_thought_that_the_prompt_has_opened_goes_on() -> None:
+    assert parse(QWEN, ["plan\n</think>\n\nHi"], in_thought=True) == ("plan", "Hi", [])
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *("<think>", "</think>", A, Z, F, F[:-1], S, "<tool_response>"),
+            *("[TOOL_CALLS]", "<|python_tag|>", "<thi", "nk>", "</tool", "_call>"),
+            *(*'[]{}"\\ \naf;', '{"name": "f", "parameters": {"s": "'),
+        ]
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    PIECES,
+    st.lists(st.integers(0, 200), max_size=6),
+    st.sampled_from([QWEN, LLAMA, V3_TEKKEN]),
+    st.booleans(),
+)
+def test_reply_means_the_same_wherever_it_is_cut(
+    pieces: list[str], cuts: list[int], chat: ChatFormat, in_thought: bool
+) -> None:
+    reply = "".join(pieces)
+    whole = parse(chat, [reply], in_thought=in_thought)
+    bounds = sorted({0, len(reply), *(cut for cut in cuts if cut < len(reply))})
+    cut = [reply[a:b] for a, b in pairwise(bounds)]
+    assert parse(chat, cut, in_thought=in_thought) == whole
+    assert parse(chat, list(reply), in_thought=in_thought) == whole
+    for text in whole[:2]:
+        assert not [marker for marker in chat.markers if marker in text]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("a", " ", "<", "{", "[", f"{A} ", f'{A}{{"a": "', f"{A}{F}{Z}", "<think>"),
+        *(
+            f"<think>{A}{F}",
+            '{"a',
+            '\\"',
+            f'{A}{{"name": "f", "arguments": {{"s": "" "',
+        ),
+    ],
+)
+def test_time_grows_with_the_length(piece: str) -> None:
+    def seconds(n: int) -> float:
+        text = piece * (n // len(piece))
+        chunks = [text[i : i + 64] for i in range(0, len(text), 64)]
+        begin = time.process_time()
+        parse(QWEN, chunks)
+        return time.process_time() - begin
+
+    seconds(1000)
+    # Eight times the text: twenty times the time allows for noise, 64 is the square.
+    assert seconds(80_000) < 20 * max(seconds(10_000), 0.02)
