@@ -18,20 +18,25 @@ from pyodide_app.gguf.directories import PathDirectory
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.load import advice
-from pyodide_app.models.gemma4_config import Config, select_tensors
+from pyodide_app.models import find_family
+from pyodide_app.models.config import Reader
+from pyodide_app.models.family import select_tensors
 from pyodide_app.ollama.manifest import Reference
 from pyodide_app.ollama.model import describe_entry
 from pyodide_app.ollama.store import Store
 from pyodide_app.text.tokenizer import Tokenizer
 from tests.app.gguf_bytes import build_gguf
 from tests.app.ollama_store import blob_of, make_store, manifest_path
-from tests.golden_data import committed_cases
+from tests.golden_data import committed_cases, committed_families, require
 
 # A longer run by hand: LAPIDARY_FUZZ=100 pytest tests/app/test_fuzz_files.py
 ROUNDS = int(os.environ.get("LAPIDARY_FUZZ", "1"))
 NUMBERS = [0, 1, 2, 3, 31, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
 FLOATS = [struct.pack("<d", v) for v in (float("nan"), float("inf"), 1e300, -1.0)]
 MODELS = sorted({case.gguf for case in committed_cases()})
+MODELS += [family.gguf for family in committed_families()]
+VOCABULARIES = [require(f"tokenizer/{name}.gguf") for name in ("qwen", "oai", "spm")]
+TEXT = "Hi <|turn>\n  <|im_end|></s> l'été 12,5 🫠\x00"
 
 
 def mutated(data: bytes, end: int, rng: random.Random) -> bytes:
@@ -61,15 +66,27 @@ def mutated(data: bytes, end: int, rng: random.Random) -> bytes:
     return bytes(out)
 
 
+def encode(tokenizer: Tokenizer) -> None:
+    """Encode and decode what meets every part of a vocabulary."""
+    ids = tokenizer.encode(TEXT, bos=True)
+    tokenizer.decode(ids)
+    decoder = tokenizer.decoder(ids)
+    for token_id in ids:
+        decoder.push(token_id)
+    decoder.finish()
+
+
 def use(data: bytes) -> bool:
     """Read a file as a load does before it meets a device; say whether it would run."""
     try:
         file = asyncio.run(read_gguf([BytesSource(data)]))
         describe_text(describe(file))
         json.dumps(describe(file))
-        select_tensors(Config.from_file(file.metadata, file.tensors), file.tensors)
-        tokenizer = Tokenizer.from_metadata(file.metadata)
-        tokenizer.decode(tokenizer.encode("Hi <|turn>\n", bos=True))
+        family = find_family(file.architecture)
+        config = family.read(Reader(file.metadata, file.tensors))
+        select_tensors(family, config, file.tensors)
+        if "tokenizer.ggml.tokens" in file.metadata:
+            encode(Tokenizer.from_metadata(file.metadata, config.n_vocab))
         assert all(note.isprintable() for note in advice.notes(file.metadata))
     except EngineError as error:
         assert error.what and (error.found or error.expected or error.remedy)
@@ -92,6 +109,21 @@ def test_a_mutated_header_is_a_model_or_a_typed_error(path: Path) -> None:
     assert use(data)
     results = [use(mutated(data, end, rng)) for _ in range(40 * ROUNDS)]
     assert True in results and False in results
+
+
+@pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem)
+def test_a_mutated_vocabulary_encodes_or_is_a_typed_error(path: Path) -> None:
+    rng = random.Random(path.stem)
+    data, n_good = path.read_bytes(), 0
+    for _ in range(150 * ROUNDS):
+        try:
+            changed = BytesSource(mutated(data, len(data), rng))
+            encode(Tokenizer.from_metadata(asyncio.run(read_gguf([changed])).metadata))
+            n_good += 1
+        except EngineError as error:
+            assert error.what and (error.found or error.expected or error.remedy)
+            assert str(error).isprintable()
+    assert 0 < n_good < 150 * ROUNDS
 
 
 def test_mutated_keys_and_infos_are_sound_or_a_typed_error() -> None:

@@ -33,7 +33,7 @@ GEMMA4_STOPS = ("<pad>", "<eos>", "<turn|>", "<|tool_response>")
 # What other families' models write for a parser to read, wherever it is one token.
 PARSED = (
     *("<think>", "</think>", "<tool_call>", "</tool_call>"),
-    *("<tool_response>", "</tool_response>", "<|python_tag|>"),
+    *("<tool_response>", "</tool_response>", "<|python_tag|>", "[TOOL_CALLS]"),
 )
 # Ends of a turn or a text, whatever the header calls its end. `</s>` is not among them:
 # where no header names it, it is a tag of HTML.

@@ -26,20 +26,21 @@ class SpecialTokens:
             for character in string:
                 node = node.setdefault(character, {})
             node[_END] = {}
-        first = "".join(map(re.escape, self._root))
-        self._first = re.compile(f"[{first}]") if first else None
+        begins = "|".join(_beginning(c, node) for c, node in self._root.items())
+        self._begin = re.compile(begins) if begins else None
 
     def split(self, text: str) -> list[str]:
         """Return plain text and special strings in turns: the odd ones are special.
 
         The leftmost is found, and of several the longest. Each character is looked at
-        once for every place at which a string that reaches it may begin.
+        once for every place at which a string that reaches it may begin, and places
+        are found by two characters: a single space begins no run of them.
         """
-        if self._first is None:
+        if self._begin is None:
             return [text]
         pieces: list[str] = []
         begin = position = 0
-        while found := self._first.search(text, position):
+        while found := self._begin.search(text, position):
             start = found.start()
             end = self._end(text, start)
             if end == start:
@@ -59,3 +60,9 @@ class SpecialTokens:
             if _END in node:
                 end = i + 1
         return end
+
+
+def _beginning(character: str, node: dict[str, Any]) -> str:
+    """Return the pattern of a string's first two characters, where it has two."""
+    first = re.escape(character)
+    return first if _END in node else f"{first}[{''.join(map(re.escape, node))}]"
