@@ -111,13 +111,12 @@ class Bench:
         return self.weight("F32", tuple(reversed(array.shape)), array.tobytes())
 
     def vectors(self, *arrays: np.ndarray) -> list[Weight]:
-        """Upload float32 vectors as the loader does: one buffer holds them all."""
-        infos = {
-            str(i): TensorInfo(
-                str(i), (a.size,), BY_NAME["F32"], BytesSource(a.tobytes()), 0, a.nbytes
-            )
-            for i, a in enumerate(arrays)
-        }
+        """Upload vectors as the loader does, as float32: one buffer holds them all."""
+        kind, infos = BY_NAME["F32"], {}
+        for i, array in enumerate(arrays):
+            raw, name = array.astype("<f4").tobytes(), str(i)
+            source = BytesSource(raw)
+            infos[name] = TensorInfo(name, (array.size,), kind, source, 0, len(raw))
         placed = weights.place_all(infos, self.device.info.limits)
         self.buffers.append(placed["0"].parts[0].view.buffer)
         tensors = [(placed[name], info) for name, info in infos.items()]

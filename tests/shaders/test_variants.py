@@ -66,7 +66,8 @@ def test_every_file_that_needs_a_feature_is_tried() -> None:
     ]
     assert len(needing) >= 4
     for path in needing:
-        assert path.read_text(encoding="utf-8") in text, path.name
+        head, _, _ = path.read_text(encoding="utf-8").partition("//#include")
+        assert head in text, path.name
 
 
 def test_they_compile_under_naga() -> None:
