@@ -145,7 +145,7 @@ def test_another_architecture(tmp_path: Path) -> None:
     with (
         pytest.raises(
             errors.UnsupportedArchitectureError,
-            match="found 'phi3'; expected .*'gemma4'",
+            match=r"found 'phi3'; expected .*'gemma4'",
         ),
         opened(path),
     ):
