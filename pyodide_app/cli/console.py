@@ -32,7 +32,7 @@ class Input(io.TextIOBase):
 
     PowerShell writes UTF-16 and marks, and a console's own encoding says nothing of
     what is piped. Each line is decoded for itself, so that UnicodeDecodeError is that
-    of the line.
+    of the line; wide text has no lines until it is decoded, and gets U+FFFD there.
     """
 
     def __init__(self, binary: BinaryIO) -> None:
@@ -49,7 +49,7 @@ class Input(io.TextIOBase):
             self._begun = True
             encoding = json.detect_encoding(line)
         if not encoding.startswith("utf-8"):
-            text = (line + self._binary.read()).decode(encoding)
+            text = (line + self._binary.read()).decode(encoding, "replace")
             self._wide = io.StringIO(text, newline=None)
             return self._wide.readline()
         return line.decode(encoding).replace("\r\n", "\n")

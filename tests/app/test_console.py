@@ -35,6 +35,17 @@ def test_json_lines_without_a_mark_are_told_by_their_zeros() -> None:
     assert [lines.readline() for _ in range(3)] == ['"a"\n', '"ü"\n', ""]
 
 
+def test_wide_text_that_is_cut_within_a_character_is_read_up_to_there() -> None:
+    cut = "gr\u00fc\u00df\nlast\n".encode("utf-16") + b"\n"  # as `echo` behind it does
+    lines = Input(io.BytesIO(cut))
+    assert [lines.readline() for _ in range(4)] == [
+        "gr\u00fc\u00df\n",
+        "last\n",
+        "\ufffd",
+        "",
+    ]
+
+
 def test_line_of_another_encoding_is_that_line() -> None:
     lines = Input(io.BytesIO('"a"\n"\u00fc"\n"b"\n'.encode("latin-1")))
     assert lines.readline() == '"a"\n'
