@@ -81,7 +81,7 @@ class Metadata(Mapping[str, Value]):
         try:
             return read(key)
         except EngineError as error:
-            found = error.found or describe(self._values[key])
+            found = describe(self._values[key])
             self.note(key, f"is ignored: found {found}, expected {error.expected}")
             return default
 

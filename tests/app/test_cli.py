@@ -232,7 +232,9 @@ def test_what_of_a_file_is_ignored_is_said_once(
     shown = capsys.readouterr()
     notes = [line for line in shown.err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2
-    assert "general.sampling.top_p is ignored: found -1.0, expected" in shown.err
+    assert (
+        "general.sampling.top_p is ignored: found the float -1.0, expected" in shown.err
+    )
     assert "tokenizer.ggml.eos_token_id names 4294967295, which is none" in shown.err
     assert json.loads(shown.out)["n_generated"] == 2
     assert "note: The metadata key general.s" in run(capsys, "inspect", str(path))
