@@ -34,8 +34,8 @@ from pyodide_app.run.sampling import (
     pack_counts,
     pack_ids,
     pack_state,
-    shown,
 )
+from pyodide_app.text.chat.json_values import refuse
 
 _LOGIT_ROWS_BYTES = 32 << 20  # of the logits of one pass when all rows are wanted
 
@@ -381,9 +381,7 @@ class Runner:
             )
         is_whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
         if max_tokens is not None and not (is_whole and max_tokens >= 1):
-            raise errors.RequestError(
-                "max_tokens", found=shown(max_tokens), expected="an integer from 1 on"
-            )
+            refuse("max_tokens", max_tokens, "an integer from 1 on")
         if not ids:
             raise errors.RequestError("an empty prompt", expected="at least one token")
         wrong = [i for i in ids if not 0 <= i < n_vocab]

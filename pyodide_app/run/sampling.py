@@ -36,8 +36,9 @@ from enum import IntEnum
 from typing import ClassVar
 
 from pyodide_app.errors import RequestError
+from pyodide_app.gguf.metadata import FLOAT32_MAX
+from pyodide_app.text.chat.json_values import refuse
 
-FLOAT32_MAX = 3.4028234663852886e38
 MASS_UNIT = 268435440.0  # of radix_select.wgsl: 2^28 - 16
 WORTHLESS = -1000.0  # of sample.wgsl: a scaled logit far below where exp is 0
 _WORD = 0xFFFFFFFF
@@ -89,24 +90,13 @@ def _check_number(
     # A comparison with NaN is false, so NaN is outside every range.
     if not is_number or not low <= value <= high or (above and value == low):
         begin = f"above {low:g} and at most" if above else f"from {low:g} to"
-        raise RequestError(
-            name, found=shown(value), expected=f"a number {begin} {high:g}"
-        )
+        refuse(name, value, f"a number {begin} {high:g}")
 
 
 def _check_integer(name: str, value: int, least: int = 0) -> None:
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     if not is_integer or not least <= value <= _WORD:
-        raise RequestError(
-            name, found=shown(value), expected=f"an integer from {least} to {_WORD}"
-        )
-
-
-def shown(value: object) -> str:
-    """Return a value as an error shows it; Python refuses to print long integers."""
-    if isinstance(value, int) and not -(10**40) < value < 10**40:
-        return "an integer of more than 40 digits"
-    return ascii(value)[:60]
+        refuse(name, value, f"an integer from {least} to {_WORD}")
 
 
 class Fault(IntEnum):

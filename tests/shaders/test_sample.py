@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pyodide_app.gguf.metadata import FLOAT32_MAX
 from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph.arena import Arena
 from pyodide_app.graph.ops import Ops
@@ -20,7 +21,7 @@ from pyodide_app.graph.step_ops import STOPPED
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.run import sampling
 from pyodide_app.run.decoding import Sampled
-from pyodide_app.run.sampling import FLOAT32_MAX, Fault, SamplingOptions
+from pyodide_app.run.sampling import Fault, SamplingOptions
 from tests import gpu
 
 INF, NAN = np.inf, np.nan
