@@ -131,14 +131,20 @@ def layer_tensors(
     config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
 ) -> list[Expected]:
     """List the tensors of a layer; queries, keys and values may have biases."""
+    has_biases = f"blk.{layer.index}.attn_q.bias" in tensors
+    return plain_tensors(config, layer) + (biases(layer) if has_biases else [])
+
+
+def plain_tensors(config: Config, layer: Layer) -> list[Expected]:
+    """List the tensors of a layer that has nothing beside matrices and their norms."""
+    return [*attention_tensors(config, layer), *mlp_tensors(config, layer)]
+
+
+def biases(layer: Layer) -> list[Expected]:
+    """List the biases of a layer's queries, keys and values."""
     q, kv = layer.n_heads * layer.head_dim, layer.n_kv_heads * layer.head_dim
-    has_bias = f"blk.{layer.index}.attn_q.bias" in tensors
-    biases = {"attn_q.bias": q, "attn_k.bias": kv, "attn_v.bias": kv}
-    return [
-        *attention_tensors(config, layer),
-        *((name, (width,), False) for name, width in biases.items() if has_bias),
-        *mlp_tensors(config, layer),
-    ]
+    widths = {"attn_q.bias": q, "attn_k.bias": kv, "attn_v.bias": kv}
+    return [(name, (width,), False) for name, width in widths.items()]
 
 
 def run_layer(

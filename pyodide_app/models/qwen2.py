@@ -27,13 +27,7 @@ def layer_tensors(
     config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
 ) -> list[Expected]:
     """List the tensors of a layer: those of Llama, and three biases."""
-    q, kv = layer.n_heads * layer.head_dim, layer.n_kv_heads * layer.head_dim
-    return [
-        *llama.layer_tensors(config, layer, {}),
-        ("attn_q.bias", (q,), False),
-        ("attn_k.bias", (kv,), False),
-        ("attn_v.bias", (kv,), False),
-    ]
+    return llama.plain_tensors(config, layer) + llama.biases(layer)
 
 
 FAMILY = Family(

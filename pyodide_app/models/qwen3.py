@@ -25,7 +25,7 @@ def layer_tensors(
 ) -> list[Expected]:
     """List the tensors of a layer: those of Llama, and two norms."""
     return [
-        *llama.layer_tensors(config, layer, {}),
+        *llama.plain_tensors(config, layer),
         ("attn_q_norm.weight", (layer.head_dim,), False),
         ("attn_k_norm.weight", (layer.head_dim,), False),
     ]
