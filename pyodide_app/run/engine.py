@@ -28,7 +28,7 @@ class Engine(Runner):
 
     def __init__(self, device: Device, loaded: Loaded) -> None:
         super().__init__(device, loaded)
-        self._choice = choose_format(loaded.file)
+        self.learn(Brought())
         self.reply_ids: list[int] = []  # of the reply under way, as far as it is
 
     @property
@@ -58,6 +58,8 @@ class Engine(Runner):
     def learn(self, brought: Brought) -> None:
         """Take what is known of the chat format besides the file."""
         self._choice = choose_format(self.loaded.file, brought)
+        if self._choice.format and self.loaded.tokenizer:
+            self.loaded.tokenizer.keep(self._choice.format.markers)
 
     @property
     def info(self) -> dict[str, Any]:

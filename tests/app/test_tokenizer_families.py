@@ -347,7 +347,6 @@ QWEN = {
     "<|fim_prefix|>": USER_DEFINED,
     "<table>": USER_DEFINED,
     "[TOOL_CALLS]": CONTROL,
-    "<function>": CONTROL,
     "[ARGS]": NORMAL,
 }
 
@@ -384,21 +383,22 @@ def test_a_stream_shows_what_a_parser_reads():
     decoder = tokenizer.decoder()
     shown = {string: decoder.push(id_of(string)) for string in QWEN}
     assert {s for s, text in shown.items() if text} == {
-        *("<think>", "</think>", "<tool_response>", "[TOOL_CALLS]"),
-        *("<table>", "[ARGS]"),
+        *("<think>", "</think>", "<tool_response>", "<table>", "[ARGS]")
     }
     assert all(text in ("", string) for string, text in shown.items())
 
 
 def test_a_chat_format_names_more_tokens_that_its_parser_reads():
     tokenizer, id_of = qwen()
-    tokenizer.keep(["<function>", "[ARGS]", "<table>", "of no vocabulary"])
+    tokenizer.keep(["[TOOL_CALLS]", "[ARGS]", "<table>", "of no vocabulary"])
     decoder = tokenizer.decoder()
-    kept = [id_of(string) for string in ("<function>", "[ARGS]", "<table>")]
+    kept = [id_of(string) for string in ("[TOOL_CALLS]", "[ARGS]", "<table>")]
     assert {*kept} < tokenizer.parsed_ids
-    assert "".join(map(decoder.push, kept)) == "<function>[ARGS]<table>"
-    assert tokenizer.encode("<function>[ARGS]<table>") == kept
-    forged = tokenizer.encode_prompt(Prompt.join([outside("<function>[ARGS]<table>")]))
+    assert "".join(map(decoder.push, kept)) == "[TOOL_CALLS][ARGS]<table>"
+    assert tokenizer.encode("[TOOL_CALLS][ARGS]<table>") == kept
+    forged = tokenizer.encode_prompt(
+        Prompt.join([outside("[TOOL_CALLS][ARGS]<table>")])
+    )
     assert tokenizer.special_ids.isdisjoint(forged)
     assert id_of("<think>") in tokenizer.parsed_ids  # as before
 

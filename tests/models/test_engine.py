@@ -16,6 +16,7 @@ from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta
+from pyodide_app.text.chat.gemma4_format import Gemma4
 from tests.golden_data import committed_cases
 from tests.gpu import device
 from tests.models.native import GREEDY, generate, opened
@@ -42,6 +43,16 @@ def test_chat_yields_text_and_how_it_ended() -> None:
         text = "".join(d.text for d in deltas if isinstance(d, ContentDelta))
         decoder = engine.tokenizer.decoder()
         assert text == "".join(map(decoder.push, end.ids)) + decoder.finish()
+
+
+def test_tokens_that_the_format_reads_reach_its_parser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Control tokens, which no reply shows, too."""
+    monkeypatch.setattr(Gemma4, "markers", ("<|think|>", "of no vocabulary"))
+    with opened(CASE.gguf) as engine:
+        (token,) = engine.tokenizer.encode("<|think|>")
+        assert engine.tokenizer.decoder().push(token) == "<|think|>"
 
 
 @pytest.mark.parametrize("n", [1, 5, 11])

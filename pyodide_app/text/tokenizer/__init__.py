@@ -49,7 +49,9 @@ class Tokenizer:
         Whatever their type is, only markup of ours becomes them from now on.
         """
         found = (self._special.get(s, self._ids.get(s.encode())) for s in strings)
-        self._take(self._roles.keep(i for i in found if i is not None))
+        roles = self._roles.keep(i for i in found if i is not None)
+        if roles != self._roles:
+            self._take(roles)
 
     def _take(self, roles: Roles) -> None:
         """Decide which strings become special tokens, and keep merges from them."""

@@ -30,10 +30,11 @@ GEMMA4_MARKERS = (  # user-defined: the output parser reads them
 GEMMA4_PARSED = (*GEMMA4_MARKERS, "<|tool_response>")
 GEMMA4_STOPS = ("<pad>", "<eos>", "<turn|>", "<|tool_response>")
 
-# What other families' models write for a parser to read, wherever it is one token.
+# Markup of other families' models, wherever it is one token and whatever its type is.
+# A chat format may name more that its parser reads.
 PARSED = (
     *("<think>", "</think>", "<tool_call>", "</tool_call>"),
-    *("<tool_response>", "</tool_response>", "<|python_tag|>", "[TOOL_CALLS]"),
+    *("<tool_response>", "</tool_response>", "<|python_tag|>"),
 )
 # Ends of a turn or a text, whatever the header calls its end. `</s>` is not among them:
 # where no header names it, it is a tag of HTML.
