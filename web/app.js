@@ -2,7 +2,7 @@
 
 import { createChat } from './chat/conversation.js';
 import { createConversation } from './chat/composer.js';
-import { createDemo, findDemo } from './models/demo.js';
+import { createDemo, EXAMPLES, findDemo, showExamples } from './models/demo.js';
 import { closeSheets, find } from './shared/dom.js';
 import { createDownloads } from './downloads/list.js';
 import { createEngine } from './engine/client.js';
@@ -12,17 +12,18 @@ import { createLoading } from './models/loading.js';
 import { createModel, loadOptions } from './models/model.js';
 import { createOllama } from './models/ollama.js';
 import { createPreflight } from './models/preflight.js';
+import { createPulled, EXAMPLES as REAL_EXAMPLES, findPulled } from './models/pulled.js';
 import { capabilityCard, checkBeginnings, checkFiles, missingWebGPU } from './shared/problems.js';
 import { createRecovery } from './shared/recovery.js';
 import { createScroller } from './chat/scroller.js';
 import { createSettings } from './settings/settings.js';
-import { keepSpeed } from './models/speed.js';
+import { devices, keepDevice, keepSpeed } from './models/speed.js';
 import { createVerify } from './models/verify.js';
 import { finePointer, focusPrompt, prompt, showState } from './shared/view.js';
 
 const engine = createEngine((...crash) => recovery.lose(...crash));
 const settings = createSettings(find('settings'), refresh);
-const loading = createLoading((source) => source === demoSource);
+const loading = createLoading((source) => greets(source));
 const model = createModel({
   engine,
   settings,
@@ -53,10 +54,8 @@ const preflight = createPreflight({
   },
 });
 const verify = createVerify({ engine });
-const demo = createDemo({
-  example: (turns) => conversation.tryExample(turns),
-  load: () => model.load(demoSource),
-});
+const demo = createDemo(() => model.load(demoSource));
+const pulled = createPulled(model.load);
 const ollama = createOllama({
   model: preflight.open,
   check: verify,
@@ -114,35 +113,58 @@ const recovery = createRecovery({
 
 /** @type {Source|null} the demonstration model, where the bundle holds one */
 let demoSource = null;
+/** @type {Source|null} the model that the page opens with */
+let greeter = null;
+/** @type {Source|null} the model of the first screen whose examples are shown */
+let asked = null;
 /** Whether the ways to another model are shown next to the one that is loaded. */
 let choosing = false;
 let blocked = '';
 
 function state() {
   if (preflight.isOpen()) return 'checking';
-  if (model.loading) return model.loading.source === demoSource ? 'preparing' : 'loading';
+  if (model.loading) return greets(model.loading.source) ? 'preparing' : 'loading';
   if (!model.info) return 'empty';
   return chat.isBusy() ? 'generating' : 'ready';
+}
+
+/** Whether a model is one of those on the first screen. */
+function greets(source) {
+  return source === demoSource || pulled.holds(source);
+}
+
+function statusOf(source) {
+  if (model.loading?.source === source) return 'loading';
+  return model.info && model.source === source ? 'ready' : '';
+}
+
+/** Show what can be asked of the model of the first screen that is loaded, or loading. */
+function offerExamples() {
+  const now = model.loading?.source ?? model.source;
+  if (!now || now === asked || !greets(now)) return;
+  asked = now;
+  showExamples(pulled.holds(now) ? REAL_EXAMPLES : EXAMPLES, conversation.tryExample);
 }
 
 function refresh() {
   const { info, source, context } = model;
   const name = info ? info.name || source.name : '';
-  const demoLoaded = info !== null && source === demoSource;
   showState({
     now: state(),
     canSend: conversation.canSend(),
     isEmpty: chat.isEmpty(),
     isUnanswered: chat.isUnanswered(),
     model: name,
-    demoLoaded,
+    greeterLoaded: info !== null && greets(source),
     choosing,
     contextPending: info !== null && settings.values.n_ctx !== context,
     think: settings.values.think,
     thinks: thinks(),
     blocked,
   });
-  demo.show(state(), demoLoaded ? name : '');
+  demo.show(statusOf(demoSource), info && source === demoSource ? name : '');
+  pulled.show(statusOf);
+  offerExamples();
   chat.show();
 }
 
@@ -187,10 +209,10 @@ function beginLoad(source) {
 
 function finishLoad(source, before) {
   // What waited for another model is that one's affair.
-  if (source !== (before ?? demoSource)) chat.takeBack();
+  if (source !== (before ?? greeter)) chat.takeBack();
   refresh();
   announce(`${model.info.name || source.name} is loaded.`);
-  if (source !== demoSource) focusPrompt();
+  if (!greets(source)) focusPrompt();
   conversation.goOn();
 }
 
@@ -259,10 +281,10 @@ async function start() {
   wire();
   refresh();
   engine.start();
-  const [missing, found] = await Promise.all([missingWebGPU(), findDemo()]);
+  const [missing, found, lines] = await Promise.all([missingWebGPU(), findDemo(), findPulled()]);
   // Shown once it is known what there is, so that nothing moves under a person's hand.
   document.body.classList.remove('arriving');
-  if (!missing && found) offerDemo(found);
+  if (!missing) greet(found, lines);
   if (missing) return refuse(missing);
   ollama.start();
   downloads.start();
@@ -276,13 +298,38 @@ function refuse(missing) {
   refresh();
 }
 
-/** Load the demonstration model at once, unless a person was quicker. */
-function offerDemo(found) {
+/**
+ * Load a model at once, unless a person was quicker: a real one, or on an adapter in
+ * software the small one. How fast the real one would be there is then told.
+ */
+async function greet(found, lines) {
   demoSource = found;
-  demo.offer(found);
-  if (preflight.isOpen() || model.loading || model.info) return refresh();
-  model.load(found);
+  if (found) demo.offer(found);
+  pulled.offer(lines);
+  const real = pulled.first();
+  refresh();
+  const isSoftware = real && found && await isInSoftware();
+  greeter = real && !isSoftware ? real : found;
+  if (!greeter || preflight.isOpen() || model.loading || model.info) return;
+  const isLoaded = model.load(greeter);
   if (finePointer.matches && document.activeElement === document.body) prompt.focus();
+  await isLoaded;
+  if (isSoftware && state() === 'ready') predict(real);
+}
+
+async function isInSoftware() {
+  const { adapter } = await engine.adapter({ measured: devices() }).result.catch(() => ({}));
+  return adapter?.is_software ?? true;
+}
+
+/** Tell how fast a model of the first screen would be, from its header alone. */
+async function predict(source) {
+  const options = loadOptions(source, settings.values.n_ctx);
+  const { preflight: found } = await engine.preflight(source, options, { isQuiet: true }).result
+    .catch(() => ({}));
+  if (!found?.prediction) return;
+  keepDevice(found);
+  pulled.showSpeed(source, found.prediction.tokens_per_second);
 }
 
 start();

@@ -72,6 +72,8 @@ class Worker:
             # Beside a reply: it is not to end for a file that cannot be loaded.
             idle = self._generating == RUNTIME
             self._start(number, self._preflight(number, message, idle), in_turn=idle)
+        elif kind == "adapter":
+            self._start(number, self._adapter(message))
         elif kind == "list":
             self._start(number, list_models(message), in_turn=False)
         elif kind == "verify":
@@ -153,6 +155,11 @@ class Worker:
         if self._measured is None:
             self._measured = Measured.kept(known.get(self._device.info.name))
         return self._device
+
+    async def _adapter(self, message: Any) -> dict[str, Any]:
+        """Say what the adapter is: on one in software a large model is slow."""
+        info = (await self._open_device(options_of(message))).info
+        return {"adapter": {"name": info.name, "is_software": info.is_software}}
 
     def _lose(self, reason: str) -> None:
         """Let go of a device that is lost; what waits for it is told by itself."""

@@ -83,8 +83,8 @@ async def open_model(text: str | None) -> Opened:
     except (RequestError, SourceError) as error:
         model = catalogue.find(name)
         path = cache.find(model) if model else None
-        if path is not None:
-            return Opened([FileSource(path)])
+        if model is not None and path is not None:
+            return Opened([FileSource(path)], options=model.options)
         raise _neither(text, error, model) from error
     return Opened(await store.open_all(stored.weights), stored, stored.options)
 

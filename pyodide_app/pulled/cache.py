@@ -93,6 +93,8 @@ def describe(model: PackagedModel) -> dict[str, Any]:
         "quantization": model.quantization,
         "licence": model.licence,
         "about": model.about,
+        "converses": model.converses,
+        "sampling": dict(model.options.sampling),
         "path": str(path) if path else None,
         "pull": command(model),
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from pyodide_app.errors import RequestError
 from pyodide_app.ollama.manifest import Reference
+from pyodide_app.ollama.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,14 @@ class PackagedModel:
     licence: str
     terms: str  # the file in the first package that holds them
     about: str  # whole sentences
+    params: Mapping[str, Any] = field(default_factory=dict)  # as Ollama names options
+    converses: bool = True  # else it continues texts
     must_accept: bool = False  # whether a person has to have read the terms
+
+    @property
+    def options(self) -> Options:
+        """Return the options that it is used with unless a person has others."""
+        return Options.parse(self.params)
 
     @property
     def blob(self) -> str:
@@ -49,6 +59,7 @@ SMOLLM2 = PackagedModel(
         "A small assistant by Hugging Face, trained to follow instructions in English. "
         "It writes fluently, remembers what was said, and often has its facts wrong."
     ),
+    params={"temperature": 0.2, "top_p": 0.9},  # as its authors use it
 )
 GEMMA3 = PackagedModel(
     name="gemma3:270m",
@@ -69,6 +80,7 @@ GEMMA3 = PackagedModel(
         "A base model by Google: it continues texts in many languages, and was never "
         "taught to converse."
     ),
+    converses=False,
     must_accept=True,
 )
 CATALOGUE = (SMOLLM2, GEMMA3)

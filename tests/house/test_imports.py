@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "text": ("gguf",),
     "adapter": ("graph", "gpu.device", "gguf.sources"),
     "ollama": ("gguf", "text", "run.sampling"),
-    "pulled": ("ollama.manifest",),  # names are written as Ollama's are
+    "pulled": ("ollama",),  # names and options are written as Ollama's are
     # What a file advises of sampling is read as Ollama's own options are.
     "load": (
         "models",

@@ -190,9 +190,12 @@ GPUAdapter.prototype.requestDevice = async function (...options) {
 """
 
 
-def use_fake_worker(page: Page) -> None:
+def use_fake_worker(page: Page, *, software: bool = False) -> None:
     """Answer the request for the worker with the one that plays scenes."""
-    replace_worker(page, FAKE_WORKER.read_text(encoding="utf-8"))
+    script = FAKE_WORKER.read_text(encoding="utf-8")
+    if software:
+        script = script.replace("SOFTWARE = false", "SOFTWARE = true")
+    replace_worker(page, script)
 
 
 def use_model(page: Page, name: str | None) -> None:

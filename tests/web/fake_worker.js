@@ -46,6 +46,7 @@ const HOSTILE = `<img src="https://evil.example/a.png" onerror="window.pwned=1">
 ![pixel](https://evil.example/pixel.png) [click](javascript:window.pwned=1) <style>body{display:none}</style>
 <iframe src="https://evil.example"></iframe> <a href="https://evil.example" style="position:fixed">x</a>`;
 
+const SOFTWARE = false; // what the adapter is
 const stopped = new Set();
 const loads = new Set();
 let predicted = {}; // once the adapter was measured
@@ -56,6 +57,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 self.onmessage = ({ data }) => {
   if (data.kind === 'stop') stop(data.id);
   if (data.kind === 'load') load(data);
+  if (data.kind === 'adapter') self.postMessage({ id: data.id, kind: 'done', adapter: { name: 'a fake', is_software: SOFTWARE } });
   if (data.kind === 'verify') verify(data);
   if (data.kind === 'preflight') preflight(data);
   if (data.kind === 'generate') generate(data);
@@ -96,7 +98,7 @@ async function load({ id, files, urls, options }) {
   held = true;
   soonWas ||= name === 'soon.gguf';
   self.postMessage({ id, kind: 'done', sampling: SAMPLING[name] ?? {}, info: {
-    name: urls ? 'A small demo' : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
+    name: urls ? (name.startsWith('sha256') ? 'SmolLM2' : 'A small demo') : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
     weight_bytes: total, kv_bytes: 314_000_000, kv: 'f16', n_ctx: options.n_ctx ?? 8192,
     n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
     adapter: 'a fake', backend: 'WebGPU', notes: NOTES[name] ?? [],

@@ -95,6 +95,7 @@ export function createEngine(onCrash) {
       send('load', { files, urls, folder, model, options: { ...options, lost } }, handlers),
     preflight: ({ files, urls, folder, model }, options, handlers) =>
       send('preflight', { files, urls, folder, model, options: { ...options, lost } }, handlers),
+    adapter: (options) => send('adapter', { options: { ...options, lost } }, { isQuiet: true }),
     list: (folder) => send('list', { folder }, {}),
     verify: ({ files, urls, folder, model, pull }, handlers) =>
       send('verify', { files, urls, folder, model, name: pull }, handlers),

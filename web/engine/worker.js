@@ -44,6 +44,11 @@
  * @property {LoadOptions & {n_keys?: number}} options `n_keys` is how many tokens are in
  *   the cache; a usual number unless said
  *
+ * @typedef {object} AdapterMessage asks what the adapter is
+ * @property {number} id
+ * @property {'adapter'} kind
+ * @property {LoadOptions} options
+ *
  * @typedef {object} Folder
  * @property {FileSystemDirectoryHandle} [handle]
  * @property {File[]} [files] in place of a handle: all files in it

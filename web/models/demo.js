@@ -8,7 +8,7 @@ import { bytes } from '../shared/format.js';
 import { renderMarkdown } from '../chat/markdown.js';
 
 /** Each is asked in its turns, one after the other; the label is what the page shows. */
-const EXAMPLES = [
+export const EXAMPLES = [
   { turns: ['What is 47 + 38?'] },
   { turns: ['What is the capital of France?'] },
   { turns: ['Reverse the word "stone".'] },
@@ -60,38 +60,43 @@ export async function findDemo() {
 }
 
 /**
- * Show what the demonstration model is and what it can be asked.
+ * Show what can be asked of a model.
  *
- * @param {object} on
- * @param {(turns: string[]) => void} on.example called with what an example says
- * @param {() => void} on.load called when a person asks for the model
+ * @param {{turns: string[], label?: string}[]} examples
+ * @param {(turns: string[]) => void} onExample called with what an example says
  */
-export function createDemo(on) {
+export function showExamples(examples, onExample) {
+  const items = examples.map(({ turns, label = turns[0] }) => {
+    const item = element('li');
+    item.append(button(label, 'chip', () => onExample(turns)));
+    return item;
+  });
+  find('examples').replaceChildren(...items);
+}
+
+/**
+ * Show what the demonstration model is.
+ *
+ * @param {() => void} onLoad called when a person asks for the model
+ */
+export function createDemo(onLoad) {
   let source = null;
 
   function offer(found) {
     source = found;
     find('demo-about').textContent = ABOUT;
     find('read-card').hidden = !source.card;
-    find('load-demo').addEventListener('click', on.load);
-    find('examples').replaceChildren(...EXAMPLES.map(example));
+    find('load-demo').addEventListener('click', onLoad);
     for (const id of ['read-card', 'info-card']) find(id).addEventListener('click', showCard);
   }
 
-  function example({ turns, label = turns[0] }) {
-    const item = element('li');
-    item.append(button(label, 'chip', () => on.example(turns)));
-    return item;
-  }
-
   /**
-   * @param {import('../shared/view.js').View['now']} now
+   * @param {''|'loading'|'ready'} status
    * @param {string} name the model's own, when it is loaded
    */
-  function show(now, name) {
+  function show(status, name) {
     find('demo').hidden = !source;
     if (!source) return;
-    const status = now === 'preparing' ? 'loading' : name ? 'ready' : '';
     find('demo').dataset.now = status;
     find('demo-status').textContent = status;
     find('demo-name').textContent = name || source.name;

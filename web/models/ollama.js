@@ -26,6 +26,9 @@ import { bytes } from '../shared/format.js';
 import { fileName } from './files.js';
 import { OWN_FILES } from '../settings/settings.js';
 
+/** Whether the page may be one of `build.py serve`, which has this machine's models. */
+export const isLocal = () => LOOPBACK.has(location.hostname);
+
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
 const DATABASE = 'lapidary';
 const FOLDERS = 'folders';
@@ -81,7 +84,7 @@ export function createOllama(on) {
 
   /** List the models that `build.py serve` offers; of other hosts the bundle says none. */
   async function findServed() {
-    if (!LOOPBACK.has(location.hostname)) return;
+    if (!isLocal()) return;
     const answer = await fetch('ollama/models.json').catch(() => null);
     if (!answer?.ok) return;
     const { models } = await answer.json();
@@ -168,7 +171,7 @@ function common(line, names) {
 }
 
 /** The model's own settings; they are shown, and a person's own go before. */
-function profile({ name, sampling, max_tokens, n_ctx, stop }) {
+export function profile({ name, sampling, max_tokens, n_ctx, stop }) {
   const defaults = {
     ...sampling,
     ...(max_tokens ? { max_tokens } : {}),

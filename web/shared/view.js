@@ -14,13 +14,13 @@ export function focusPrompt() {
 /**
  * @typedef {object} View
  * @property {'empty'|'preparing'|'checking'|'loading'|'ready'|'generating'} now
- *   `preparing` is the loading of the demonstration model, which leaves the page usable;
+ *   `preparing` is the loading of a model of the first screen, which leaves the page usable;
  *   `checking` shows what another takes before it is loaded
  * @property {boolean} canSend
  * @property {boolean} isEmpty nothing has been said
  * @property {boolean} isUnanswered what was said last waits for its answer
  * @property {string} model the name of the one that is loaded; empty when none is
- * @property {boolean} demoLoaded
+ * @property {boolean} greeterLoaded the one that is loaded is one of those on the first screen
  * @property {boolean} choosing the person asked for the ways to another model
  * @property {boolean} contextPending another context was set than the model has
  * @property {boolean} think
@@ -35,18 +35,18 @@ export function focusPrompt() {
  */
 export function showState(view) {
   const { now, isEmpty } = view;
-  const offersDemo = isEmpty && (now === 'preparing' || (now === 'ready' && view.demoLoaded));
+  const greets = isEmpty && (now === 'preparing' || (now === 'ready' && view.greeterLoaded));
   document.body.dataset.state = now;
   const isBetween = now === 'loading' || now === 'checking';
   const choosing = view.choosing && !isBetween;
-  find('welcome').hidden = now !== 'empty' && !offersDemo && !choosing;
+  find('welcome').hidden = now !== 'empty' && !greets && !choosing;
   find('welcome').classList.toggle('below', !isEmpty);
   find('fit').hidden = now !== 'checking';
   find('loading').hidden = now !== 'loading';
   find('preparing').hidden = now !== 'preparing';
-  find('ready').hidden = now !== 'ready' || !isEmpty || view.demoLoaded || choosing;
+  find('ready').hidden = now !== 'ready' || !isEmpty || view.greeterLoaded || choosing;
   find('conversation').hidden = isBetween || isEmpty;
-  find('examples').hidden = !offersDemo;
+  find('examples').hidden = !greets;
   find('model-chip').hidden = !view.model;
   find('model-name').textContent = view.model;
   find('ready-text').textContent = `${view.model} is loaded. What is said here stays on this machine.`;

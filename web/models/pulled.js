@@ -1,0 +1,121 @@
+/**
+ * Real models that were pulled to this machine, and those that can be: what each is, under
+ * which terms, and how fast it may be.
+ *
+ * @typedef {object} Pulled as /pulled/models.json has it
+ * @property {string} name
+ * @property {string} title
+ * @property {string} about
+ * @property {string} licence
+ * @property {string} parameters
+ * @property {string} quantization
+ * @property {number} size
+ * @property {{blob: string}[]|null} weights null where it is not here
+ * @property {boolean} converses else it continues texts
+ * @property {object} sampling the model's own sampling options
+ * @property {string} pull the command that fetches it
+ */
+
+import { button, element, find } from '../shared/dom.js';
+import { bytes, rate } from '../shared/format.js';
+import { isLocal, profile } from './ollama.js';
+
+/** What can be asked of a small assistant; each is said in its turns. */
+export const EXAMPLES = [
+  { turns: ['What is the capital of France?'] },
+  { turns: ['Explain to a child why the sky is blue.'] },
+  { turns: ['Write a short poem about the sea.'] },
+  { turns: ['Give me three ideas for a rainy Sunday.'] },
+];
+
+/** @returns {Promise<Pulled[]>} what `build.py serve` offers; nothing on other hosts */
+export async function findPulled() {
+  if (!isLocal()) return [];
+  const answer = await fetch('pulled/models.json').catch(() => null);
+  return answer?.ok ? (await answer.json()).models : [];
+}
+
+/**
+ * Show these models, each with its card.
+ *
+ * @param {(source: import('./files.js').Source) => void} onLoad a person asks for one
+ */
+export function createPulled(onLoad) {
+  /** @type {Map<import('./files.js').Source, HTMLElement>} the card of each */
+  const cards = new Map();
+  /** @type {import('./files.js').Source|null} the first that converses */
+  let first = null;
+
+  /** @param {Pulled[]} models */
+  function offer(models) {
+    find('pulled-models').replaceChildren(...models.map(item));
+    find('pulled-models').hidden = models.length === 0;
+  }
+
+  function item(line) {
+    const card = element('li', 'demo');
+    const head = element('p', 'demo-head');
+    head.append(element('span', 'dot'), element('strong', '', line.title), element('span', 'figures'));
+    card.append(head, element('p', '', line.about));
+    if (line.weights) addLoading(card, line);
+    else card.append(absence(line));
+    return card;
+  }
+
+  function addLoading(card, line) {
+    const source = sourceOf(line);
+    const facts = [line.licence, `${line.parameters} parameters`, line.quantization];
+    const actions = element('p', 'demo-actions');
+    actions.append(button(`Load it (${bytes(line.size)})`, 'link', () => onLoad(source)));
+    card.append(element('p', 'help facts-line', facts.join(' · ')), actions);
+    cards.set(source, card);
+    if (line.converses) first ??= source;
+  }
+
+  /**
+   * @param {(source: import('./files.js').Source) => ''|'loading'|'ready'} statusOf
+   */
+  function show(statusOf) {
+    for (const [source, card] of cards) {
+      const status = statusOf(source);
+      card.dataset.now = status;
+      card.querySelector('.demo-head .figures').textContent = status;
+      card.querySelector('button').hidden = status !== '';
+    }
+  }
+
+  /** Tell how fast one may be on this adapter. */
+  function showSpeed(source, tokensPerSecond) {
+    const line = cards.get(source).querySelector('.facts-line');
+    line.append(` · at most ${rate(tokensPerSecond)} on this adapter`);
+  }
+
+  return {
+    offer,
+    show,
+    showSpeed,
+    holds: (source) => cards.has(source),
+    first: () => first,
+  };
+}
+
+/** Say how a model that is not here can be fetched. */
+function absence({ licence, pull, size }) {
+  const text = element('p', 'help', `Not here yet (${bytes(size)}; ${licence}). To fetch it: `);
+  text.append(element('code', '', pull));
+  return text;
+}
+
+/** @param {Pulled} line */
+function sourceOf({ name, title, size, weights, sampling }) {
+  const [{ blob }] = weights;
+  return {
+    name: title,
+    size,
+    file: blob,
+    urls: [new URL(`pulled/blobs/${blob}`, document.baseURI).href],
+    profile: profile({ name: title, sampling }),
+    checkable: true,
+    pull: name,
+  };
+}
