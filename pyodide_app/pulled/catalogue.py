@@ -27,7 +27,8 @@ class PackagedModel:
     licence: str
     terms: str  # the file in the first package that holds them
     about: str  # whole sentences
-    params: Mapping[str, Any] = field(default_factory=dict)  # as Ollama names options
+    # As Ollama names options.
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
     converses: bool = True  # else it continues texts
     must_accept: bool = False  # whether a person has to have read the terms
 

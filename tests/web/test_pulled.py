@@ -44,11 +44,12 @@ def test_opens_with_the_real_one_on_a_gpu(page: Page, site: str) -> None:
     open_page(page, site, SMOLLM2, software=False)
     expect_state(page, "ready")
     expect(page.get_by_role("button", name="Model: SmolLM2")).to_be_visible()
-    real, base = cards(page).all()
+    real, base = cards(page).first, page.locator("#more-list")
     expect(real).to_contain_text("SmolLM2 135M Instruct")
     expect(real).to_contain_text("Apache-2.0 · 135M parameters · Q4_1")
     expect(real.locator(".demo-head .figures")).to_have_text("ready")
     expect(real.get_by_role("button")).to_be_hidden()
+    page.get_by_text("More real models").click()
     expect(base).to_contain_text("continues texts in many languages")
     expect(base).to_contain_text("Gemma Terms of Use")
     expect(base.locator("code")).to_have_text("lapidary pull gemma3:270m --accept")
@@ -84,9 +85,10 @@ def test_without_one_that_converses_it_opens_with_the_small_one(
     open_page(page, site, *here, software=False)
     expect(page.get_by_role("button", name="Model: A small demo")).to_be_visible()
     if not here:
-        expect(cards(page).first.locator("code")).to_have_text(
-            "lapidary pull smollm2:135m"
-        )
+        expect(cards(page)).to_have_count(0)
+        page.get_by_text("More real models").click()
+        command = page.locator("#more-list code").first
+        expect(command).to_have_text("lapidary pull smollm2:135m")
 
 
 def test_a_person_who_was_quicker_is_left_alone(page: Page, site: str) -> None:

@@ -48,28 +48,25 @@ export function createPulled(onLoad) {
 
   /** @param {Pulled[]} models */
   function offer(models) {
-    find('pulled-models').replaceChildren(...models.map(item));
-    find('pulled-models').hidden = models.length === 0;
+    const [here, absent] = [true, false].map((is) => models.filter((m) => is === Boolean(m.weights)));
+    find('pulled-models').replaceChildren(...here.map(card));
+    find('pulled-models').hidden = here.length === 0;
+    find('more-list').replaceChildren(...absent.map(absence));
+    find('more-models').hidden = absent.length === 0;
   }
 
-  function item(line) {
-    const card = element('li', 'demo');
-    const head = element('p', 'demo-head');
-    head.append(element('span', 'dot'), element('strong', '', line.title), element('span', 'figures'));
-    card.append(head, element('p', '', line.about));
-    if (line.weights) addLoading(card, line);
-    else card.append(absence(line));
-    return card;
-  }
-
-  function addLoading(card, line) {
+  function card(line) {
     const source = sourceOf(line);
     const facts = [line.licence, `${line.parameters} parameters`, line.quantization];
+    const node = element('li', 'demo');
+    const head = element('p', 'demo-head');
+    head.append(element('span', 'dot'), element('strong', '', line.title), element('span', 'figures'));
     const actions = element('p', 'demo-actions');
     actions.append(button(`Load it (${bytes(line.size)})`, 'link', () => onLoad(source)));
-    card.append(element('p', 'help facts-line', facts.join(' · ')), actions);
-    cards.set(source, card);
+    node.append(head, element('p', '', line.about), element('p', 'help facts-line', facts.join(' · ')), actions);
+    cards.set(source, node);
     if (line.converses) first ??= source;
+    return node;
   }
 
   /**
@@ -100,10 +97,12 @@ export function createPulled(onLoad) {
 }
 
 /** Say how a model that is not here can be fetched. */
-function absence({ licence, pull, size }) {
-  const text = element('p', 'help', `Not here yet (${bytes(size)}; ${licence}). To fetch it: `);
-  text.append(element('code', '', pull));
-  return text;
+function absence({ title, about, licence, pull, size }) {
+  const node = element('li');
+  const how = element('p', '', `${bytes(size)}, ${licence}. To fetch it: `);
+  how.append(element('code', '', pull));
+  node.append(element('p', 'model-title', title), element('p', '', about), how);
+  return node;
 }
 
 /** @param {Pulled} line */
