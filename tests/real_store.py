@@ -1,4 +1,4 @@
-"""Makes an Ollama store of all five models at full header size, nearly all holes.
+"""Makes an Ollama store of Gemma 4's five models, nearly all holes; or of others.
 
     python -m tests.real_store DIR
     OLLAMA_MODELS=DIR lapidary list
@@ -12,24 +12,31 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests import realshape
 from tests.app.ollama_store import add_model
+from tests.real_dense import DENSE
 from tests.real_tensors import FILE_TYPES, MODELS
 
 TAGS = {
     **{"gemma4:e2b": "e2b", "gemma4:e4b": "e4b", "gemma4:12b": "12b"},
     **{"gemma4:26b": "26b-a4b", "gemma4:31b": "31b"},
 }
+OTHERS = {  # of other families; their files come without vocabularies
+    **{"llama3.2:3b": "llama3.2-3b", "llama3.1:8b": "llama3.1-8b"},
+    **{"qwen3:8b": "qwen3-8b", "gemma3:4b": "gemma3-4b", "gemma3:12b": "gemma3-12b"},
+}
 PARAMS = {"temperature": 1, "top_k": 64, "top_p": 0.95}
 
 
-def write_store(root: Path, file_type: str = "Q4_K_M") -> Path:
-    """Write all five models under the names that Ollama's library has for them."""
-    for tag, model in TAGS.items():
+def write_store(
+    root: Path, file_type: str = "Q4_K_M", tags: Mapping[str, str] = TAGS
+) -> Path:
+    """Write models under the names that Ollama's library has for them."""
+    for tag, model in tags.items():
         write_model(root, tag, model, file_type)
     return root
 
@@ -58,7 +65,8 @@ def write_model(
     path = draft.replace(blobs / f"sha256-{digest}")
     weights: dict[str, Any] = {"digest": f"sha256:{digest}", "size": layout.size}
     billions = layout.n_parameters / 1e9
-    config = {"model_type": f"{billions:.1f}B", "file_type": file_type}
+    family = {"model_family": dense.architecture} if (dense := DENSE.get(model)) else {}
+    config = {"model_type": f"{billions:.1f}B", "file_type": file_type, **family}
     add_model(root, tag, [("model", weights)], config=config, params=PARAMS)
     return path
 

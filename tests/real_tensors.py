@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from oracle.quant import FORMATS
 
 Dims = tuple[int, ...]  # in ggml order
+
+
+class Sized(Protocol):
+    """What every model's sizes say: how many layers there are, and share keys."""
+
+    @property
+    def n_layers(self) -> int:
+        """Return the number of layers."""
+
+    @property
+    def n_shared(self) -> int:
+        """Return how many layers at the end have no keys and values of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ def is_sliding(shape: Shape, layer: int) -> bool:
     return (layer + 1) % shape.period != 0
 
 
-def kept_layers(shape: Shape, layers: int | Sequence[int] | None) -> list[int]:
+def kept_layers(shape: Sized, layers: int | Sequence[int] | None) -> list[int]:
     """Choose layers of the whole model: those named, or so many, or all.
 
     So many are the last, then those that it needs first: layers that share keys and
@@ -143,6 +156,11 @@ def deserves_more_bits(shape: Shape, layer: int, name: str) -> bool:
         n, i = len(owners), owners.index(layer)
     elif name not in ("ffn_down.weight", "ffn_down_exps.weight"):
         return False
+    return gets_more_bits(i, n)
+
+
+def gets_more_bits(i: int, n: int) -> bool:
+    """Say whether the one numbered i of n matrices is among those with six bits."""
     return i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
 
 

@@ -1,6 +1,7 @@
 """Writes GGUFs shaped exactly as the released models, in files that are mostly holes.
 
     python -m tests.realshape 26b-a4b Q4_K_M model.gguf --layers 2 --fill
+    python -m tests.realshape llama3.1-8b Q4_K_M model.gguf
 
 Metadata, tensor names, shapes and types are those of the real files; the data are zeros
 that take no place on the disk, but for the tensors that `fill` chooses: these get
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from oracle.quant import FORMATS
-from tests import real_vocabulary
+from tests import real_dense, real_vocabulary
 from tests.app.gguf_bytes import assemble, key_value, tensor_info, typed
 from tests.real_blocks import Entry, pieces
+from tests.real_dense import DENSE, Dense
 from tests.real_tensors import (
     FILE_TYPES,
     MODELS,
@@ -34,6 +36,7 @@ from tests.real_tensors import (
 )
 
 ALIGNMENT = 32
+SIZES: dict[str, Shape | Dense] = {**MODELS, **DENSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,15 @@ def write(
     file_type: str,
     *,
     layers: int | Sequence[int] | None = None,
-    n_vocab: int = real_vocabulary.N_TOKENS,
+    n_vocab: int | None = None,
     ollama: bool = False,
     fill: Callable[[str], bool] = lambda name: False,
 ) -> Layout:
     """Write a file; tensors that `fill` is true of get data, the others holes.
 
     `layers` keeps these layers, or that many with each kind among them. A vocabulary
-    cut to `n_vocab` rows comes without tokens. `ollama` writes what Ollama's converter
-    and quantiser write, else it is llama.cpp's.
+    cut to `n_vocab` rows comes without tokens, as all of other families do. `ollama`
+    writes what Ollama's converter and quantiser write, else it is llama.cpp's.
     """
     layout = plan(model, file_type, layers=layers, n_vocab=n_vocab, ollama=ollama)
     with open(path, "wb") as file:
@@ -85,16 +88,20 @@ def plan(
     file_type: str,
     *,
     layers: int | Sequence[int] | None = None,
-    n_vocab: int = real_vocabulary.N_TOKENS,
+    n_vocab: int | None = None,
     ollama: bool = False,
 ) -> Layout:
     """Lay a file out without writing it."""
-    shape = MODELS[model]
+    shape, types = SIZES[model], FILE_TYPES[file_type]
     kept = kept_layers(shape, layers)
-    rows = tensors(shape, kept, n_vocab, FILE_TYPES[file_type], ollama)
     keys = [key_value(*pair) for pair in metadata(model, shape, kept, file_type)]
-    if n_vocab == real_vocabulary.N_TOKENS:
-        keys += real_vocabulary.key_values(ollama)
+    if isinstance(shape, Dense):
+        rows = real_dense.tensors(shape, kept, n_vocab or shape.n_vocab, types)
+    else:
+        n_vocab = n_vocab or real_vocabulary.N_TOKENS
+        rows = tensors(shape, kept, n_vocab, types, ollama)
+        if n_vocab == real_vocabulary.N_TOKENS:
+            keys += real_vocabulary.key_values(ollama)
     infos, entries, offset = [], [], 0
     for name, dims, kind in rows:
         infos.append(tensor_info(name, dims, FORMATS[kind].id, offset))
@@ -119,15 +126,20 @@ class HoleSource:
 
 
 def metadata(
-    model: str, shape: Shape, kept: list[int], file_type: str
+    model: str, shape: Shape | Dense, kept: list[int], file_type: str
 ) -> Iterator[tuple[str, Any]]:
     """Yield the keys in the order of llama.cpp's converter."""
-    sliding = [is_sliding(shape, layer) for layer in kept]
-    yield "general.architecture", "gemma4"
+    if isinstance(shape, Dense):
+        family, title, own = shape.architecture, model, real_dense.sizes(shape, kept)
+    else:
+        sliding = [is_sliding(shape, layer) for layer in kept]
+        family, title = "gemma4", f"Gemma 4 {model} it"
+        own = sizes(shape, kept, sliding)
+    yield "general.architecture", family
     yield "general.type", "model"
-    yield "general.name", f"Gemma 4 {model} it (real shape, no weights)"
-    for key, value in sizes(shape, kept, sliding).items():
-        yield f"gemma4.{key}", value
+    yield "general.name", f"{title} (real shape, no weights)"
+    for key, value in own.items():
+        yield f"{family}.{key}", value
     yield "general.quantization_version", 2
     yield "general.file_type", FILE_TYPES[file_type][0]
     if model == "12b":
@@ -177,7 +189,7 @@ def scalar_or_array(values: list[int], per_layer: bool) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write one file from the command line."""
     parser = argparse.ArgumentParser("python -m tests.realshape", description=__doc__)
-    parser.add_argument("model", choices=list(MODELS), metavar="MODEL")
+    parser.add_argument("model", choices=list(SIZES), metavar="MODEL")
     parser.add_argument("type", choices=list(FILE_TYPES), metavar="TYPE")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--layers", type=int, metavar="N", help="keep N of the layers")

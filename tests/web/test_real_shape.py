@@ -21,7 +21,7 @@ from tests.app.ollama_store import blob_of
 from tests.app.test_realshape import BILLIONS, BYTES, EXPECTED
 from tests.compare import relative_l2
 from tests.full_width import PROMPT, WideGemma4
-from tests.real_store import TAGS, write_model, write_store
+from tests.real_store import OTHERS, TAGS, write_model, write_store
 from tests.web.conftest import replace_worker
 from tests.web.processes import peaks
 from tests.web.test_end_to_end import open_page
@@ -97,7 +97,7 @@ async def run(ids):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a store of all five models: 58 GB in name, 73 MB on the disk."""
-    return write_store(tmp_path_factory.mktemp("real") / "models")
+    return write_store(tmp_path_factory.mktemp("real") / "models", tags=TAGS | OTHERS)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def open_with_door(page: Page, site: str, **settings: Any) -> None:
 def check_list(page: Page, root: Path) -> None:
     """Hold the list of models to the store."""
     title = page.locator("#ollama-title")
-    expect(title).to_have_text("Your Ollama models (5)", timeout=30_000)
+    expect(title).to_have_text("Your Ollama models (10)", timeout=30_000)
     title.click()
     models = page.get_by_role("list", name="Your Ollama models")
     for tag, model in TAGS.items():
@@ -135,6 +135,8 @@ def check_list(page: Page, root: Path) -> None:
         row = models.get_by_role("listitem").filter(has_text=tag)
         expect(row).to_contain_text(facts)
         expect(row.get_by_role("button", name=tag)).to_be_enabled()
+    for tag in OTHERS:  # of other families
+        expect(models.get_by_role("button", name=f"{tag} ")).to_be_enabled()
 
 
 def logits(page: Page, ids: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -144,7 +146,7 @@ def logits(page: Page, ids: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
     return np.frombuffer(raw, np.float32).reshape(len(ids), -1), took
 
 
-def test_local_server_lists_all_five(
+def test_local_server_lists_all(
     page: Page, site: str, served: PageServer, root: Path
 ) -> None:
     before, served.store = served.store, ModelStore(str(root))
@@ -155,7 +157,7 @@ def test_local_server_lists_all_five(
         served.store = before
 
 
-def test_chosen_folder_lists_all_five_and_what_does_not_fit_is_refused(
+def test_chosen_folder_lists_all_and_what_does_not_fit_is_refused(
     page: Page, site: str, root: Path
 ) -> None:
     open_page(page, site, n_ctx=None)
