@@ -1,7 +1,7 @@
 /** The page: its states, and what leads from one to the next. */
 
-import { createChat } from './chat/conversation.js';
-import { createConversation } from './chat/composer.js';
+import { createComposer } from './chat/composer.js';
+import { createConversation } from './chat/conversation.js';
 import { createDemo, EXAMPLES, findDemo, showExamples } from './models/demo.js';
 import { closeSheets, find } from './shared/dom.js';
 import { createDownloads } from './downloads/list.js';
@@ -44,7 +44,7 @@ const preflight = createPreflight({
   on: {
     begin: beginCheck,
     change: refresh,
-    isReplying: () => chat.isBusy(),
+    isReplying: () => conversation.isBusy(),
     load: model.load,
     failed: (...failure) => recovery.failCheck(...failure),
     cancelled: () => {
@@ -66,12 +66,12 @@ const downloads = createDownloads({
   model: preflight.open,
   isUsed: (id) => [model.info && model.source, model.loading?.source]
     .some((source) => source?.stored === id),
-  isIdle: () => chat.isEmpty() && ['empty', 'preparing', 'ready'].includes(state()),
+  isIdle: () => conversation.isEmpty() && ['empty', 'preparing', 'ready'].includes(state()),
   problem: (...problem) => recovery.show(...problem),
   announce,
 });
 const scroller = createScroller(find('scroller'), find('jump'), () => !find('conversation').hidden);
-const chat = createChat({
+const conversation = createConversation({
   engine,
   list: find('messages'),
   options: () => ({
@@ -86,15 +86,15 @@ const chat = createChat({
   onReply: (done) => { if (model.info) keepSpeed(model.info, done); },
   announce,
   box: {
-    takeBack: (text) => conversation.takeBack(text),
-    again: (text) => conversation.again(text),
+    takeBack: (text) => composer.takeBack(text),
+    again: (text) => composer.again(text),
     focus: () => prompt.focus(),
   },
   actions: (error) => recovery.actionsAfter(error),
   tell: (...problem) => recovery.show(...problem),
 });
-const conversation = createConversation({
-  chat,
+const composer = createComposer({
+  conversation,
   state,
   on: { begin: clearAway, change: refresh, said: scroller.toEnd, announce },
 });
@@ -104,7 +104,7 @@ const recovery = createRecovery({
   settings,
   preflight,
   verify,
-  newChat: conversation.startAnew,
+  newChat: composer.startAnew,
   toList,
   on: { change: refresh, told: scroller.toEnd },
 });
@@ -125,7 +125,7 @@ function state() {
   if (preflight.isOpen()) return 'checking';
   if (model.loading) return greets(model.loading.source) ? 'preparing' : 'loading';
   if (!model.info) return 'empty';
-  return chat.isBusy() ? 'generating' : 'ready';
+  return conversation.isBusy() ? 'generating' : 'ready';
 }
 
 /** Whether a model is one of those on the first screen. */
@@ -143,7 +143,7 @@ function offerExamples() {
   const now = model.loading?.source ?? model.source;
   if (!now || now === asked || !greets(now)) return;
   asked = now;
-  showExamples(pulled.holds(now) ? REAL_EXAMPLES : EXAMPLES, conversation.tryExample);
+  showExamples(pulled.holds(now) ? REAL_EXAMPLES : EXAMPLES, composer.tryExample);
 }
 
 function refresh() {
@@ -151,9 +151,9 @@ function refresh() {
   const name = info ? info.name || source.name : '';
   showState({
     now: state(),
-    canSend: conversation.canSend(),
-    isEmpty: chat.isEmpty(),
-    isUnanswered: chat.isUnanswered(),
+    canSend: composer.canSend(),
+    isEmpty: conversation.isEmpty(),
+    isUnanswered: conversation.isUnanswered(),
     model: name,
     greeterLoaded: info !== null && greets(source),
     choosing,
@@ -165,7 +165,7 @@ function refresh() {
   demo.show(statusOf(demoSource), info && source === demoSource ? name : '');
   pulled.show(statusOf);
   offerExamples();
-  chat.show();
+  conversation.show();
 }
 
 /** Whether the model can think; until one is loaded that cannot, yes. */
@@ -182,7 +182,7 @@ function modelNow() {
 
 /** @param {File[]} files */
 async function loadFiles(files) {
-  const problem = checkFiles(files) ?? (chat.isBusy() ? await checkBeginnings(files) : null);
+  const problem = checkFiles(files) ?? (conversation.isBusy() ? await checkBeginnings(files) : null);
   if (problem) recovery.show(problem);
   else preflight.open(fileSource(files));
 }
@@ -200,7 +200,7 @@ function beginCheck() {
 
 /** @param {Source} source */
 function beginLoad(source) {
-  chat.stop();
+  conversation.stop();
   preflight.drop();
   beginCheck();
   refresh();
@@ -209,11 +209,11 @@ function beginLoad(source) {
 
 function finishLoad(source, before) {
   // What waited for another model is that one's affair.
-  if (source !== (before ?? greeter)) chat.takeBack();
+  if (source !== (before ?? greeter)) conversation.takeBack();
   refresh();
   announce(`${model.info.name || source.name} is loaded.`);
   if (!greets(source)) focusPrompt();
-  conversation.goOn();
+  composer.goOn();
 }
 
 function cancelLoad() {
@@ -228,7 +228,7 @@ function cancelledLoad(left) {
     : 'Loading was cancelled.');
   if (left === 'none') find('file').focus();
   if (left === 'kept') focusPrompt();
-  conversation.goOn();
+  composer.goOn();
 }
 
 function announce(text) {
@@ -257,7 +257,7 @@ function toList({ listed, name }) {
 function wire() {
   const on = (id, type, listener) => find(id).addEventListener(type, listener);
   watchFiles(find('file'), find('veil'), loadFiles);
-  conversation.wire();
+  composer.wire();
   on('think', 'click', () => settings.set('think', !settings.values.think));
   on('cancel-load', 'click', cancelLoad);
   on('open-settings', 'click', () => find('settings').showModal());

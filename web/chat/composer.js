@@ -7,7 +7,7 @@ import { focusPrompt, prompt } from '../shared/view.js';
  * Let a person talk with the model.
  *
  * @param {object} parts
- * @param {ReturnType<import('./conversation.js').createChat>} parts.chat
+ * @param {ReturnType<import('./conversation.js').createConversation>} parts.conversation
  * @param {() => string} parts.state as view.js has it
  * @param {object} parts.on
  * @param {() => void} parts.on.begin something is said, or nothing has been yet: what
@@ -16,13 +16,13 @@ import { focusPrompt, prompt } from '../shared/view.js';
  * @param {() => void} parts.on.said
  * @param {(text: string) => void} parts.on.announce
  */
-export function createConversation({ chat, state, on }) {
+export function createComposer({ conversation, state, on }) {
   /** What is said after the next replies. */
   let queue = [];
 
   /** Say whether a message can be sent; while the model loads, one may wait for it. */
   function canSend() {
-    return state() === 'ready' || (state() === 'preparing' && !chat.isUnanswered());
+    return state() === 'ready' || (state() === 'preparing' && !conversation.isUnanswered());
   }
 
   function send() {
@@ -44,7 +44,7 @@ export function createConversation({ chat, state, on }) {
     const [text, ...others] = queue;
     if (!text) return false;
     queue = others;
-    chat.say(text);
+    conversation.say(text);
     on.change();
     on.said();
     return true;
@@ -52,9 +52,9 @@ export function createConversation({ chat, state, on }) {
 
   /** Have what waits answered, now or when a model is there. */
   async function goOn() {
-    while (state() === 'ready' && (chat.isUnanswered() || sayNext())) {
+    while (state() === 'ready' && (conversation.isUnanswered() || sayNext())) {
       const mine = queue;
-      if (await chat.answer() !== 'stop' && mine === queue) queue = [];
+      if (await conversation.answer() !== 'stop' && mine === queue) queue = [];
     }
   }
 
@@ -81,7 +81,7 @@ export function createConversation({ chat, state, on }) {
 
   function clear() {
     queue = [];
-    chat.clear();
+    conversation.clear();
   }
 
   function startAnew() {
@@ -101,9 +101,9 @@ export function createConversation({ chat, state, on }) {
 
   function onKey(event) {
     const sheetOpen = document.querySelector('dialog[open]');
-    if (event.key === 'Escape' && !sheetOpen && chat.isBusy()) {
+    if (event.key === 'Escape' && !sheetOpen && conversation.isBusy()) {
       event.preventDefault();
-      chat.stop();
+      conversation.stop();
     }
   }
 
@@ -111,7 +111,7 @@ export function createConversation({ chat, state, on }) {
     find('composer').addEventListener('submit', (event) => { event.preventDefault(); send(); });
     prompt.addEventListener('keydown', onPromptKey);
     prompt.addEventListener('input', on.change);
-    find('stop').addEventListener('click', chat.stop);
+    find('stop').addEventListener('click', conversation.stop);
     find('new-chat').addEventListener('click', startAnew);
     document.addEventListener('keydown', onKey);
   }

@@ -30,7 +30,7 @@ const BEGINNING = 80; // characters of a reply that are read out
  * @param {(error: object) => Record<string, () => void>} parts.actions for an error card
  * @param {(error: object, actions: object) => void} parts.tell show an error elsewhere
  */
-export function createChat(parts) {
+export function createConversation(parts) {
   const { engine, list, options, model, onBusy, announce, box } = parts;
   /** @type {import('./turns.js').Turn[]} */
   let turns = [];

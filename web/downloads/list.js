@@ -1,6 +1,6 @@
 /**
  * Models by address: downloading them, and those that are downloaded. Their bytes are in
- * the browser's own file system (storage.js); the download worker brings them there.
+ * the browser's own file system (store.js); the download worker brings them there.
  *
  * @typedef {object} Entry a model of the list
  * @property {string} id

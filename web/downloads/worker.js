@@ -10,7 +10,7 @@
  * @typedef {object} DownloadMessage
  * @property {number} id
  * @property {'download'} kind
- * @property {string} model its id in storage.js
+ * @property {string} model its id in store.js
  * @property {import('./address.js').Wanted[]} [files] where a person gave its address;
  *   without them what is missing of it is fetched
  * @property {boolean} [again] what is there is thrown away first

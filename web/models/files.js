@@ -61,7 +61,7 @@ export function watchFiles(input, veil, onFiles) {
  * @property {boolean} checkable whether the SHA-256 of its files is known
  * @property {string} [pull] its name for Ollama
  * @property {string} [listed] the id of the list on the page that it was chosen from
- * @property {string} [stored] its id in storage.js, where it is a downloaded one
+ * @property {string} [stored] its id in downloads/store.js, where it is a downloaded one
  */
 
 /**
