@@ -85,6 +85,7 @@ const conversation = createConversation({
   onBusy: refresh,
   onReply: (done) => { if (model.info) keepSpeed(model.info, done); },
   announce,
+  onProblem: (card) => { if (scroller.isFollowing()) scroller.reveal(card); },
   box: {
     takeBack: (text) => composer.takeBack(text),
     again: (text) => composer.again(text),
@@ -106,7 +107,7 @@ const recovery = createRecovery({
   verify,
   newChat: composer.startAnew,
   toList,
-  on: { change: refresh, told: scroller.toEnd },
+  on: { change: refresh, told: scroller.reveal },
 });
 
 /** @typedef {import('./models/files.js').Source} Source */
@@ -208,6 +209,7 @@ function beginLoad(source) {
 }
 
 function finishLoad(source, before) {
+  conversation.clearProblems(); // they were another model's, or led to this
   // What waited for another model is that one's affair.
   if (source !== (before ?? greeter)) conversation.takeBack();
   refresh();

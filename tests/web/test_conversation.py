@@ -100,7 +100,7 @@ def expect_still(page: Page) -> None:
 
 
 def wheel(page: Page, down: int) -> None:
-    page.mouse.move(190, 300)
+    page.mouse.move(190, 100)
     page.mouse.wheel(0, down)
 
 
@@ -168,6 +168,29 @@ def test_long_conversation_is_followed(ready, size, move):
     page.keyboard.press("Escape")
     expect_state(page, "ready")
     expect_end(page)
+
+
+def test_place_is_kept_while_a_model_loads_and_errors_are_seen(ready):
+    page, area = ready, ready.locator("#scroller")
+    page.set_viewport_size({"width": 320, "height": 256})
+    say(page, "markdown")
+    choose(page, "warm.gguf")
+    expect_state(page, "loading")
+    expect_state(page, "ready")
+    expect_end(page)
+    wheel(page, -500)
+    settle(page)
+    top = area.evaluate("area => area.scrollTop")
+    assert top > 0
+    choose(page, "gemma-4.gguf")
+    expect_state(page, "loading")
+    expect_state(page, "ready")
+    settle(page)
+    assert abs(area.evaluate("area => area.scrollTop") - top) <= 2
+    # The ways to another model come behind the error, and take more than a window.
+    say(page, "break", wait=False)
+    expect_state(page, "empty")
+    expect(page.locator(".problem .card-title")).to_be_in_viewport(ratio=1)
 
 
 def test_message_that_is_too_long_goes_back_to_the_box(ready):

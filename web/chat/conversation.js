@@ -23,6 +23,7 @@ const BEGINNING = 80; // characters of a reply that are read out
  * @param {(busy: boolean) => void} parts.onBusy
  * @param {(done: import('../engine/worker.js').DoneMessage) => void} parts.onReply a reply is over
  * @param {(text: string) => void} parts.announce
+ * @param {(card: HTMLElement) => void} parts.onProblem an error is shown in the conversation
  * @param {object} parts.box where messages are written
  * @param {(text: string) => void} parts.box.takeBack put a message that was refused there
  * @param {(text: string) => void} parts.box.again send it again, if it is all that is there
@@ -113,23 +114,20 @@ export function createConversation(parts) {
 
   /** Tell of an error; what was refused before the model said anything is taken back. */
   function fail(turn, error, actions, length) {
-    let again = continueReply;
-    let refused = {};
-    if (turn.end === '') {
-      turns.splice(turns.indexOf(turn), 1);
-      if (error.kept !== false) {
-        const text = takeBack();
-        again = () => box.again(text);
-        refused = { retry: again, shorten: box.focus };
-      }
-    }
-    const kept = turn.end === '' ? 0 : 1;
-    const need = { n_tokens: error.n_tokens ?? 0, n_most: error.n_most ?? 0, length, kept };
-    if (canLeaveOut(turns, need)) refused.leaveOut = () => leaveOutAnd(need, again);
+    const isRefused = turn.end === '';
+    if (isRefused) turns.splice(turns.indexOf(turn), 1);
+    const text = isRefused && error.kept !== false ? takeBack() : '';
+    const again = text ? () => box.again(text) : continueReply;
+    const ways = { ...actions, ...(text ? { retry: again, shorten: box.focus } : {}) };
+    const { n_tokens = 0, n_most = 0 } = error;
+    const need = { n_tokens, n_most, length, kept: isRefused ? 0 : 1 };
+    if (canLeaveOut(turns, need)) ways.leaveOut = () => leaveOutAnd(need, again);
     show();
     // Where nothing has been said there is no conversation to show it in.
-    if (turns.length) list.append(errorCard(error, { ...actions, ...refused }));
-    else parts.tell(error, { ...actions, ...refused });
+    if (turns.length === 0) return parts.tell(error, ways);
+    const card = errorCard(error, ways);
+    list.append(card);
+    return parts.onProblem(card);
   }
 
   /** Take what was said last and not answered out of the conversation. */
@@ -192,6 +190,7 @@ export function createConversation(parts) {
     answer,
     stop,
     clear,
+    clearProblems,
     show,
     takeBack,
     isUnanswered: () => isUnanswered(turns),

@@ -17,6 +17,7 @@ const NEAR = 48; // pixels from the end that a person who comes back need not fi
 export function createScroller(area, jump, active) {
   let following = true;
   let last = 0; // where it was when that was last looked at
+  let isAway = false; // whether something else has been shown since
 
   const gap = () => area.scrollHeight - area.scrollTop - area.clientHeight;
 
@@ -26,12 +27,28 @@ export function createScroller(area, jump, active) {
     show();
   }
 
+  /** Show something from its beginning, and not what comes behind it. */
+  function reveal(node) {
+    following = false;
+    node.scrollIntoView({ block: 'start' });
+    show();
+  }
+
   function show() {
-    last = area.scrollTop;
+    if (active()) last = area.scrollTop;
     jump.hidden = following || !active() || gap() < NEAR;
   }
 
+  function onResize() {
+    if (!active()) isAway = true;
+    else if (following) toEnd();
+    else if (isAway) area.scrollTop = last;
+    if (active()) isAway = false;
+    show();
+  }
+
   area.addEventListener('scroll', () => {
+    if (!active()) return;
     const top = area.scrollTop;
     // Positions are fractions of a pixel where the page is zoomed.
     if (gap() < 1 || (top > last && gap() < NEAR)) following = true;
@@ -42,11 +59,8 @@ export function createScroller(area, jump, active) {
     toEnd();
     area.focus({ preventScroll: true });
   });
-  const resized = new ResizeObserver(() => {
-    if (active() && following) toEnd();
-    else show();
-  });
+  const resized = new ResizeObserver(onResize);
   resized.observe(area.firstElementChild);
   resized.observe(area);
-  return { toEnd };
+  return { toEnd, reveal, isFollowing: () => following };
 }

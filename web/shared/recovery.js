@@ -21,7 +21,7 @@ import { longerContext } from '../chat/turns.js';
  * @param {(source: Source) => void} parts.toList show it in the list that it came from
  * @param {object} parts.on
  * @param {() => void} parts.on.change
- * @param {() => void} parts.on.told an error is shown
+ * @param {(card: HTMLElement) => void} parts.on.told an error is shown
  */
 export function createRecovery(parts) {
   const { engine, model, settings, preflight, verify, newChat, toList, on } = parts;
@@ -31,12 +31,9 @@ export function createRecovery(parts) {
    * @param {Record<string, import('./problems.js').Action>} actions what can be done besides
    */
   function show(error, actions = {}) {
-    find('notices').replaceChildren(errorCard(error, {
-      ...anyTime(),
-      dismiss: () => {},
-      ...actions,
-    }));
-    on.told();
+    const card = errorCard(error, { ...anyTime(), dismiss: () => {}, ...actions });
+    find('notices').replaceChildren(card);
+    on.told(card);
   }
 
   const anyTime = () => ({
@@ -50,11 +47,16 @@ export function createRecovery(parts) {
     if (error.fatal) engine.restart();
   }
 
+  /** What can be done about a model: one of a list is not looked for among files. */
+  const waysOf = (source) => ({
+    reload: () => model.load(source),
+    ...(source.listed ? { list: () => toList(source), choose: null } : {}),
+    ...(source.checkable ? { check: () => verify(source) } : {}),
+  });
+
   function failLoad(source, error, before) {
     show(error, {
-      reload: () => model.load(source),
-      ...(source.listed ? { list: () => toList(source), choose: null } : {}),
-      ...(source.checkable ? { check: () => verify(source) } : {}),
+      ...waysOf(source),
       ...(error.n_ctx ? { shorter: context(source, error.n_ctx, 'Use') } : {}),
       ...before,
     });
@@ -96,9 +98,9 @@ export function createRecovery(parts) {
     on.change();
     const { source } = model;
     return {
-      ...(source ? { reload: () => model.load(source) } : {}),
-      ...(model.info ? { newChat, ...longer(model, error) } : {}),
       ...anyTime(),
+      ...(source ? waysOf(source) : {}),
+      ...(model.info ? { newChat, ...longer(model, error) } : {}),
     };
   }
 
