@@ -14,7 +14,8 @@ const MAX_MARKS = 150;
 const MARK = /[*_~[\]<!&@.`\\$]/;
 /** A reply's headings stand below the page's own `<h2>Reply`. */
 const TOP_HEADING = 3;
-const LINKS = /^(?:https?|mailto):/i;
+/** Where the page lets a person go. */
+export const LINKS = /^(?:https?|mailto):/i;
 
 /**
  * Make the grammar of a library's class; `lex` gives the tokens of a text.
@@ -110,7 +111,7 @@ function link({ href, title, tokens }) {
   return anchor(href, this.parser.parseInline(tokens), title);
 }
 
-/** A link to where the page lets a person go; any other is text, with its address. */
+/** A link; one to where the page lets nobody go is text, with its address. */
 function anchor(href, label, title) {
   const address = escape(href);
   const more = title ? ` title="${escape(title)}"` : '';

@@ -4,7 +4,7 @@
  */
 
 import { createBlocks } from './blocks.js';
-import { createGrammar } from './grammar.js';
+import { createGrammar, LINKS } from './grammar.js';
 import { Marked } from '../vendor/marked.esm.js';
 import DOMPurify from '../vendor/purify.es.mjs';
 
@@ -15,7 +15,6 @@ const TAGS = [
   'ol', 'p', 'pre', 'span', 'strong', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'ul',
 ];
 const ATTRIBUTES = ['align', 'checked', 'class', 'disabled', 'href', 'start', 'title', 'type'];
-const LINKS = /^(?:https?|mailto):/i;
 /** What holds the parts of a block of which more may come. */
 const HOLDERS = { list: 'ul, ol', table: 'tbody', blockquote: 'blockquote', code: 'code' };
 const MAX_LABEL = 80; // characters
