@@ -328,17 +328,17 @@ def test_stop_texts_may_hold_lines_and_quotes(ready):
 def test_setting_out_of_range_becomes_the_nearest_and_says_so(ready):
     ready.get_by_role("button", name="Settings").click()
     cases = [
-        ("Top-k", "-5", "0", "From 0 to 1,024, whole numbers: it is 0 now."),
-        ("Top-k", "2.6", "3", "From 0 to 1,024, whole numbers: it is 3 now."),
+        ("Top-k", "-5", "0", "Whole numbers from 0 to 1,024: 0 is used."),
+        ("Top-k", "2.6", "3", "Whole numbers from 0 to 1,024: 3 is used."),
         ("Top-k", "12", "12", ""),
-        ("Top-k", "", "64", "Empty stands for 64."),
+        ("Top-k", "", "64", "When empty, 64 is used."),
         (
             "Longest reply",
             "999999999",
             "131072",
-            "From 1 to 131,072, whole numbers: it is 131,072 now.",
+            "Whole numbers from 1 to 131,072: 131,072 is used.",
         ),
-        ("Seed", "-1", "0", "From 0 to 4,294,967,295, whole numbers: it is 0 now."),
+        ("Seed", "-1", "0", "Whole numbers from 0 to 4,294,967,295: 0 is used."),
         ("Seed", "", "", ""),
     ]
     for label, typed, shown, said in cases:

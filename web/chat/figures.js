@@ -72,7 +72,7 @@ function summary(done, clock) {
   const span = done?.decode_seconds || clock.span();
   const parts = n > 1 && span > 0 ? [rate((n - 1) / span)] : [];
   if (clock.wait()) parts.push(`first token ${duration(clock.wait())}`);
-  parts.push(`${n} token${n === 1 ? '' : 's'}`);
+  parts.push(`${count(n)} token${n === 1 ? '' : 's'}`);
   return parts.join(' · ');
 }
 

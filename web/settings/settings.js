@@ -145,11 +145,11 @@ function nearest(input, usual) {
   const isEmpty = typed === '' && !validity.badInput;
   if (typed === '') {
     const shown = usual === null ? 'empty' : count(usual);
-    const text = isEmpty ? `Empty stands for ${shown}.` : `That is no number: it is ${shown} now.`;
+    const text = isEmpty ? `When empty, ${shown} is used.` : `Not a number: ${shown} is used.`;
     return { value: usual, text };
   }
   const value = Math.min(Math.max(Math.round(Number(typed)), Number(min)), Number(max));
-  return { value, text: `From ${count(min)} to ${count(max)}, whole numbers: it is ${count(value)} now.` };
+  return { value, text: `Whole numbers from ${count(min)} to ${count(max)}: ${count(value)} is used.` };
 }
 
 /** Say next to a field what became of what was typed; nothing when it stands as typed. */

@@ -48,7 +48,7 @@ const LABELS = {
 /** Errors after which a setting helps only where a shorter context is known to fit. */
 const TOO_LARGE = new Set(['DeviceLimitError', 'DeviceMemoryError']);
 /** What a person may come back from with nothing done: the card stands until then. */
-const STAYS = new Set(['choose', 'settings', 'shorten']);
+const STAYS = new Set(['check', 'choose', 'settings', 'shorten']);
 
 /**
  * Make an error card.
