@@ -79,13 +79,9 @@ export function createComposer({ conversation, state, on }) {
     else prompt.focus();
   }
 
-  function clear() {
+  function startAnew() {
     queue = [];
     conversation.clear();
-  }
-
-  function startAnew() {
-    clear();
     on.begin();
     on.change();
     prompt.focus();

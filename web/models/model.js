@@ -45,25 +45,27 @@ export function createModel({ engine, settings, on }) {
   let closed = false;
   /** The context setting that the model was loaded with. */
   let context = null;
-  /** @type {{source: Source, id: number, end: Promise<void>}|null} the load under way */
+  /** @type {{source: Source, id: number}|null} the load under way */
   let loading = null;
 
-  /** @param {Source} wanted */
+  /**
+   * @param {Source} wanted
+   * @returns {Promise<void>} settled when the load is over, whatever came of it
+   */
   function load(wanted) {
     if (loading) engine.stop(loading.id); // what it still says of itself is not heard
     settings.use(wanted.profile);
     const { n_ctx } = settings.values;
-    const mine = { source: wanted, id: 0, end: null };
+    const mine = { source: wanted, id: 0 };
     const onProgress = (message) => {
       if (message.stage === 'room') makeRoom();
       else if (mine === loading) on.progress(wanted, message);
     };
     const { id, result } = engine.load(wanted, loadOptions(wanted, n_ctx), { onProgress });
     mine.id = id;
-    mine.end = result.catch((error) => error).then((outcome) => finish(mine, outcome, n_ctx));
     loading = mine;
     on.begin(wanted);
-    return mine.end;
+    return result.catch((error) => error).then((outcome) => finish(mine, outcome, n_ctx));
   }
 
   function makeRoom() {
