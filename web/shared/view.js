@@ -75,7 +75,7 @@ function showComposer(view) {
 
 function hint({ now, isEmpty, isUnanswered, blocked }) {
   if (now === 'loading' || now === 'checking') return 'You can write as soon as the model is loaded.';
-  if (now === 'preparing' && isUnanswered) return 'Answered once it is loaded';
+  if (now === 'preparing' && isUnanswered) return 'It is answered once the model is loaded.';
   if (now === 'empty' && blocked) return blocked;
   if (now === 'empty') return isEmpty ? 'Choose a model file to start.' : 'Load a model to go on.';
   if (!finePointer.matches) return '';
