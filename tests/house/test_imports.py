@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -60,6 +61,18 @@ MAY_IMPORT = {
     "__main__": ("cli", "adapter", "run", "pulled"),
     "__init__": (),
 }
+
+# The same for the page: what each of its rooms imports, besides itself, types and what
+# is vendored. Both workers are told by messages alone.
+PAGE_IMPORTS: dict[str, set[str]] = {
+    "shared": set(),
+    "engine": set(),
+    "settings": {"shared"},
+    "chat": {"shared"},
+    "models": {"shared", "settings", "chat"},
+    "downloads": {"shared", "models"},
+}
+PAGE_IMPORT = re.compile(r"^(?:import|\} from)\b.*?'\.\./(\w+)/", re.M)
 
 
 def is_part(module: str, whole: str) -> bool:
@@ -120,6 +133,14 @@ def is_allowed(entry: Import) -> bool:
     imported = entry.imported.removeprefix("pyodide_app").removeprefix(".")
     allowed = (room, *LEAVES, *MAY_IMPORT[room])
     return not imported or any(is_part(imported, part) for part in allowed)
+
+
+def test_rooms_of_the_page_import_what_their_rule_says():
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "web").glob("*/*.js"):
+        rooms = PAGE_IMPORT.findall(path.read_text(encoding="utf-8"))
+        found.setdefault(path.parent.name, set()).update(rooms)
+    assert {room: row - {"vendor"} for room, row in found.items()} == PAGE_IMPORTS
 
 
 def test_leaves_import_nothing_of_the_project():

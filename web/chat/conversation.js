@@ -17,8 +17,8 @@ const BEGINNING = 80; // characters of a reply that are read out
  * @param {object} parts
  * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
  * @param {HTMLElement} parts.list where messages are shown
- * @param {() => object} parts.options think, sampling and max_tokens for the next reply,
- *   and `opening`, the messages that the model puts before any conversation
+ * @param {() => object} parts.options think, sampling, stop and max_tokens for the next
+ *   reply, and `opening`, the messages that the model puts before any conversation
  * @param {() => import('./turns.js').Model|null} parts.model the one that is loaded
  * @param {(busy: boolean) => void} parts.onBusy
  * @param {(done: import('../engine/worker.js').DoneMessage) => void} parts.onReply a reply is over

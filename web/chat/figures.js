@@ -8,8 +8,7 @@
  */
 
 import { button, element, fact } from '../shared/dom.js';
-import { bytes, count, duration, rate } from '../shared/format.js';
-import { share } from '../models/speed.js';
+import { bytes, count, duration, rate, share } from '../shared/format.js';
 
 /** How a reply ended. */
 export const ENDS = {
@@ -88,7 +87,7 @@ function detailRows(done, clock) {
     ['First token', clock.wait() && `after ${duration(clock.wait())}`],
     ['Decode', measured && rate(measured)],
     ['Predicted', measured && predicted
-      && `at most ${rate(predicted)}; ${share({ measured, predicted })} of it reached`],
+      && `at most ${rate(predicted)}; ${share(measured, predicted)} of it reached`],
     ['Memory read', bytes_per_second && `${bytes(bytes_per_second)}/s`],
     ['A token reads', weight_bytes && kv_bytes_read
       && `${bytes(weight_bytes)} of weights, ${bytes(kv_bytes_read)} of keys and values`],

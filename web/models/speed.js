@@ -9,7 +9,7 @@
  * @property {number} n_keys how full it was, in tokens
  */
 
-import { rate } from '../shared/format.js';
+import { rate, share } from '../shared/format.js';
 
 const DEVICES = 'lapidary.devices';
 const CHOSEN = 'lapidary.kernels';
@@ -64,13 +64,9 @@ export function compare({ measured, predicted }) {
   const parts = [];
   if (predicted) parts.push(`predicted at most ${rate(predicted)}`);
   if (measured) parts.push(`measured ${rate(measured)}`);
-  const reached = measured && predicted ? ` (${share({ measured, predicted })})` : '';
+  const reached = measured && predicted ? ` (${share(measured, predicted)})` : '';
   return parts.join(', ') + reached;
 }
-
-/** Write how much of the predicted speed was reached. */
-export const share = ({ measured, predicted }) =>
-  `${Math.round((100 * measured) / predicted)}\u00a0%`;
 
 const keyOf = ({ name, weight_bytes, adapter }) => [name, weight_bytes, adapter].join(' · ');
 

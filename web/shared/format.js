@@ -29,6 +29,11 @@ export function rate(tokensPerSecond) {
   return `${tokensPerSecond.toFixed(digits)} tok/s`;
 }
 
+/** Write how much of something was reached. */
+export function share(reached, whole) {
+  return `${Math.round((100 * reached) / whole)}\u00a0%`;
+}
+
 /** Write an integer with thousands separators. */
 export function count(n) {
   return Math.round(n).toLocaleString('en-US');

@@ -1,11 +1,11 @@
 /** What goes wrong with a model or a reply, and what a person can do then. */
 
-import { find } from './dom.js';
-import { count } from './format.js';
-import { errorCard } from './problems.js';
 import { longerContext } from '../chat/turns.js';
+import { find } from '../shared/dom.js';
+import { count } from '../shared/format.js';
+import { errorCard } from '../shared/problems.js';
 
-/** @typedef {import('../models/files.js').Source} Source */
+/** @typedef {import('./files.js').Source} Source */
 /** @typedef {import('../engine/worker.js').TypedError} TypedError */
 
 /**
@@ -13,9 +13,9 @@ import { longerContext } from '../chat/turns.js';
  *
  * @param {object} parts
  * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
- * @param {ReturnType<import('../models/model.js').createModel>} parts.model
+ * @param {ReturnType<import('./model.js').createModel>} parts.model
  * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
- * @param {ReturnType<import('../models/preflight.js').createPreflight>} parts.preflight
+ * @param {ReturnType<import('./preflight.js').createPreflight>} parts.preflight
  * @param {(source: Source) => Promise<void>} parts.verify
  * @param {() => void} parts.newChat
  * @param {(source: Source) => void} parts.toList show it in the list that it came from
@@ -28,7 +28,7 @@ export function createRecovery(parts) {
 
   /**
    * @param {TypedError} error
-   * @param {Record<string, import('./problems.js').Action>} actions what can be done besides
+   * @param {Record<string, import('../shared/problems.js').Action>} actions what can be done besides
    */
   function show(error, actions = {}) {
     const card = errorCard(error, { ...anyTime(), dismiss: () => {}, ...actions });
