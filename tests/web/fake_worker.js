@@ -11,6 +11,7 @@ const ERRORS = {
   'lost': ['DeviceLostError', 'The graphics device was lost', 'reason unknown', '', 'Load the model again.'],
   'full': ['ContextFullError', 'The conversation no longer fits', '4,210 tokens', 'at most 4,096', 'Start a new chat.'],
   'fill': ['ContextFullError', 'The conversation is longer than the context', 'more than 1,000 tokens', 'at most 1,000', 'Start a new chat.'],
+  'nan': ['NumberError', 'the model’s numbers are not finite', 'NaN in the logits after 3 tokens', 'finite numbers', 'Check the file for damage; if there is none, choose another quantisation, or load it with keys and values as f32.'],
   'refuse': ['RequestError', 'The message cannot be served', '', '', 'Write it in another way.'],
 };
 /** What files recommend. */
@@ -99,7 +100,7 @@ async function load({ id, files, urls, options }) {
   soonWas ||= name === 'soon.gguf';
   self.postMessage({ id, kind: 'done', sampling: SAMPLING[name] ?? {}, info: {
     name: urls ? (name.startsWith('sha256') ? 'SmolLM2' : 'A small demo') : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
-    weight_bytes: total, kv_bytes: 314_000_000, kv: 'f16', n_ctx: options.n_ctx ?? 8192,
+    weight_bytes: total, kv_bytes: 314_000_000, kv: options.kv ?? 'f16', n_ctx: options.n_ctx ?? 8192,
     n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
     adapter: 'a fake', backend: 'WebGPU', notes: NOTES[name] ?? [],
   } });

@@ -248,6 +248,25 @@ def test_refused_message_is_not_part_of_what_is_sent_later(ready):
     assert "refuse" not in contents(ready)
 
 
+def test_model_that_overflows_is_loaded_with_wider_numbers(ready):
+    say(ready, "Hello")
+    say(ready, "nan")
+    card = ready.get_by_role("alert")
+    expect(card).to_contain_text("The model’s numbers are not finite")
+    expect(card.get_by_role("button")).to_have_text(
+        ["Reload with f32 keys and values", "Choose another file", "New chat"]
+    )
+    card.get_by_role("button", name="Reload with f32").click()
+    expect(card).to_have_count(0)
+    expect_state(ready, "ready")
+    ready.get_by_role("button", name="Model: ").click()
+    expect(ready.get_by_role("dialog", name="Model")).to_contain_text("f32")
+    ready.keyboard.press("Escape")
+    say(ready, "nan")
+    expect(card).to_be_visible()  # and the same is not offered again
+    expect(card.get_by_role("button", name="Reload with f32")).to_have_count(0)
+
+
 def test_text_file_does_not_stop_a_reply(ready):
     say(ready, "endless", wait=False)
     reply = ready.locator(".reply")

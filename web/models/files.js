@@ -57,6 +57,7 @@ export function watchFiles(input, veil, onFiles) {
  * @property {boolean|null} [large] whether it has the large models' chat template, where
  *   more is known than the file says
  * @property {string} [template] of Ollama's store, in Go's language
+ * @property {'f32'} [kv] the type of keys and values, where a person chose one
  * @property {string[]} [notes] what a person should know of it
  * @property {boolean} checkable whether the SHA-256 of its files is known
  * @property {string} [pull] its name for Ollama

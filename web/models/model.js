@@ -155,8 +155,9 @@ export function createModel({ engine, settings, on }) {
  * @param {number|null} n_ctx the context that a person set
  * @returns {import('../engine/worker.js').LoadOptions}
  */
-export function loadOptions({ profile, large, template }, n_ctx) {
+export function loadOptions({ profile, large, template, kv }, n_ctx) {
   return {
+    ...(kv ? { kv } : {}),
     ...(n_ctx ? { n_ctx } : {}),
     ...(profile.context ? { default_ctx: profile.context } : {}),
     ...(large === true || large === false ? { large } : {}),

@@ -85,6 +85,11 @@ export function createRecovery(parts) {
     return n_ctx ? { longer: context(source, n_ctx, 'Reload with') } : {};
   }
 
+  /** Load a model with keys and values that overflow later. */
+  function finer({ source, info }) {
+    return info.kv === 'f16' ? { f32: () => model.load({ ...source, kv: 'f32' }) } : {};
+  }
+
   /** The engine died; whoever waits for it tells of that. */
   function lose(error, isTold) {
     model.forget();
@@ -100,7 +105,7 @@ export function createRecovery(parts) {
     return {
       ...anyTime(),
       ...(source ? waysOf(source) : {}),
-      ...(model.info ? { newChat, ...longer(model, error) } : {}),
+      ...(model.info ? { newChat, ...longer(model, error), ...finer(model) } : {}),
     };
   }
 
