@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -12,9 +13,11 @@ from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.gguf.strings import LENGTH_BYTES, StringArray
 from pyodide_app.load.chat_format import choose_format
+from pyodide_app.text.chat import choice
 from pyodide_app.text.chat.chatml import ChatML
 from pyodide_app.text.chat.choice import KEY, Brought
 from pyodide_app.text.chat.gemma4_format import Gemma4
+from pyodide_app.text.chat.templated import Templated
 from tests.golden_data import require
 
 GEMMA_4 = require("tokenizer/chat_template.jinja").read_text("utf-8")
@@ -159,3 +162,33 @@ def test_template_that_is_no_text_is_noted() -> None:
 
 def test_name_tells_the_template_of_the_large_models() -> None:
     assert choose_format(file("gemma4"), Brought(large=True)).format == Gemma4(True)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ messages }}", "<|im_start|>user<|im_sep|>", "<start_of_turn><start_function_"],
+)
+def test_template_that_nobody_knows_is_run_as_it_is(template: str) -> None:
+    found = choose_format(file(template=template))
+    assert found.format == Templated(template)
+    assert found.notes == (
+        f"The metadata key {KEY} is in another format, and run as it is.",
+    )
+
+
+def test_template_that_nobody_can_run_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "can_run", lambda: False)
+    found = choose_format(file(template="{{ messages }}", tokens="<|im_start|> a"))
+    assert found.require().name == "ChatML"
+    assert found.notes[0].startswith(f"The metadata key {KEY} is in another format; ")
+    lost = choose_format(file(template="{{ messages }}", tokens="a"))
+    with pytest.raises(UnsupportedFormatError, match=r"another format; .*--raw"):
+        lost.require()
+
+
+def test_template_is_told_the_texts_of_its_tokens() -> None:
+    found = file(template="{{ bos_token }}{{ eos_token }}{{ messages[0].content }}")
+    ids = {"tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.eos_token_id": 99}
+    found = replace(found, metadata=Metadata({**dict(found.metadata.items()), **ids}))
+    chat = choose_format(found).require()
+    assert chat.render([{"role": "user", "content": "Hi"}]).text == "<|turn>Hi"

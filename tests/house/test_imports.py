@@ -22,6 +22,8 @@ HOSTS = {
     # The worker registers its own GPU code as the module lapidary_gpu.
     "pyodide_app.gpu.webgpu_js": {"js", "pyodide", "lapidary_gpu"},
     "pyodide_app.gpu.wgpu_native": {"wgpu"},
+    # Imported when a template is met that nobody knows, and only then.
+    "pyodide_app.text.chat.jinja_sandbox": {"jinja2"},
 }
 
 # The build tools that know of the driver: they read models' places as the driver does.

@@ -20,9 +20,9 @@ from pyodide_app.text.chat.gemma3 import Gemma3
 from pyodide_app.text.chat.gemma4_format import Gemma4
 from pyodide_app.text.chat.llama3 import Llama3
 from pyodide_app.text.chat.mistral import Mistral
+from pyodide_app.text.chat.templated import RAW, Templated, can_run
 
 KEY = gemma4_template.KEY
-RAW = "Continue a text without a format: lapidary generate MODEL --raw -p TEXT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,16 @@ class Clues:
         """Say whether the vocabulary has the tokens of a kind's turns."""
         return self.has(kind, kind.token)
 
+    def special(self, role: str) -> str:
+        """Return the text of the token that the metadata names for a role."""
+        metadata = self.file.metadata
+        tokens, key = "tokenizer.ggml.tokens", f"tokenizer.ggml.{role}_token_id"
+        if tokens not in metadata:
+            return ""
+        strings = metadata.get_strings(tokens)
+        index = metadata.advised(key, metadata.get_int, -1)
+        return strings[index] if 0 <= index < len(strings) else ""
+
     def speaks(self, kind: Kind) -> bool:
         """Say whether the vocabulary shows what the model was made for."""
         return (kind.token or kind.sign).encode() in self.tokens
@@ -96,8 +106,8 @@ class Choice:
         """Return the format. Raises: UnsupportedFormatError where there is none."""
         if self.format is None:
             raise UnsupportedFormatError(
-                "this model brings no chat format",
-                found="neither a template nor the tokens of turns",
+                "this model brings no chat format that can be used",
+                found="; ".join(self.notes) or "neither template nor tokens of turns",
                 expected=f"one of {', '.join(sorted(kind.name for kind in KINDS))}",
                 remedy=RAW,
             )
@@ -135,6 +145,16 @@ KINDS = (
 )
 
 
+# A template of none of these is run as it is.
+OWN = Kind(
+    "its own template",
+    "",
+    lambda template, clues: Templated(
+        template, clues.special("bos"), clues.special("eos")
+    ),
+)
+
+
 def recognise(template: str) -> Kind | None:
     """Return which kind a template is of, None for one that is of none."""
     return next((kind for kind in KINDS if kind.fits(template)), None)
@@ -145,6 +165,8 @@ def choose(file: GGUFFile, usual: str = "", brought: Brought | None = None) -> C
     clues = Clues(file, usual, brought or Brought())
     templates = {"file": clues.template, "store": clues.brought.template}
     kinds = {where: recognise(template) for where, template in templates.items()}
+    if clues.template and kinds["file"] is None and can_run():
+        kinds["file"] = OWN
     told = [(kind, templates[where]) for where, kind in kinds.items() if kind]
     known = [
         *((kind, template) for kind, template in told if clues.allow(kind)),
@@ -170,6 +192,9 @@ def _notes(
     chosen: Kind | None, clues: Clues, kinds: Mapping[str, Kind | None]
 ) -> Iterator[str]:
     """Say which templates are not followed, and what is done instead."""
+    if chosen is OWN:
+        yield f"The metadata key {KEY} is in another format, and run as it is."
+        return
     done = "no conversation can be written in it"
     if chosen is not None:
         done = f"conversations are written as {chosen.name}'s"
