@@ -19,6 +19,7 @@ import pytest
 
 from pyodide_app import __version__
 from pyodide_app.cli import session
+from pyodide_app.text.chat import templated
 from tests.house.tree import ROOT
 from tools import bundle
 
@@ -116,8 +117,8 @@ def test_metadata_says_what_it_is_and_what_it_needs(installed: Installed) -> Non
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
     needed = [n for n in metadata.get_all("Requires-Dist", []) if "extra" not in n]
     assert needed == PROJECT["dependencies"]
-    (wgpu,) = needed
-    assert f"'{wgpu}'" in Path(session.__file__).read_text(encoding="utf-8")
+    for package, module in zip(needed, (templated, session), strict=True):
+        assert f"'{package}'" in Path(module.__file__).read_text(encoding="utf-8")
     licence = installed.metadata.read_text("licenses/LICENSE")
     assert licence == (ROOT / "LICENSE").read_text(encoding="utf-8")
 
