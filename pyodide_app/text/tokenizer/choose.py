@@ -86,17 +86,16 @@ def _gemma4(metadata: Metadata, vocabulary: Vocabulary) -> Kind:
 
 def _sentencepiece(metadata: Metadata, vocabulary: Vocabulary) -> Kind:
     scores = _scores(metadata, len(metadata.get_strings("tokenizer.ggml.tokens")))
-    is_gemma3 = metadata.get_str("general.architecture", "") == "gemma3"
-    if is_gemma3:
+    if metadata.get_str("general.architecture", "") == "gemma3":
         restore_gemma3(vocabulary, scores)
-    ids = vocabulary.ids
-    if vocabulary.bos_id is None:
-        vocabulary.bos_id = ids.get(b"<bos>", ids.get(b"<s>"))
-    roles = typed_roles(vocabulary)
+    ids, bos_id = vocabulary.ids, vocabulary.bos_id
+    if bos_id is None:
+        bos_id = ids.get(b"<bos>", ids.get(b"<s>"))
+    if not _flag(metadata, "add_bos_token", True):
+        bos_id = None
+    roles = typed_roles(vocabulary, bos_id)
     adds_space = _flag(metadata, "add_space_prefix", True)
     coder = Characters(ids, score_rank(ids, scores), ids, adds_space=adds_space)
-    begins = _flag(metadata, "add_bos_token", True)
-    bos_id = vocabulary.bos_id if begins else None
     return Kind(coder, roles, bos_id, adds_space)
 
 
@@ -105,7 +104,7 @@ def _byte_level(metadata: Metadata, vocabulary: Vocabulary) -> Kind:
     coder = ByteLevel(vocabulary.ids, read_merges(metadata), pre)
     adds_bos = _flag(metadata, "add_bos_token", pre in _ADDS_BOS)
     bos_id = vocabulary.bos_id if adds_bos else None
-    return Kind(coder, typed_roles(vocabulary), bos_id)
+    return Kind(coder, typed_roles(vocabulary, bos_id), bos_id)
 
 
 def _pre(metadata: Metadata, vocabulary: Vocabulary) -> str:

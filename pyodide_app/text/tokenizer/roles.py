@@ -112,12 +112,12 @@ def gemma4_roles(vocabulary: Vocabulary, bos_id: int) -> Roles:
     return _roles(control, markers | markup, others, parsed, stops)
 
 
-def typed_roles(vocabulary: Vocabulary) -> Roles:
+def typed_roles(vocabulary: Vocabulary, bos_id: int | None) -> Roles:
     """Return the roles as the types say, and as strings say where types cannot."""
     stops = vocabulary.find(STOPS) | vocabulary.stop_ids
     control = vocabulary.typed(CONTROL, UNKNOWN) | stops
-    if vocabulary.bos_id is not None:
-        control.add(vocabulary.bos_id)
+    if bos_id is not None:
+        control.add(bos_id)
     others = vocabulary.typed(USER_DEFINED)
     markup = _markup(vocabulary, others - control)
     roles = _roles(control, markup, others, set(), stops)
