@@ -280,24 +280,28 @@ def dequantise(type_name: str, raw: U8, n_elements: int) -> F32:
     return form.decode(blocks).reshape(n_elements)
 
 
-def random_blocks(type_name: str, n_blocks: int, rng: np.random.Generator) -> bytes:
-    """Make blocks of random bits whose scales give finite values of magnitude about 1.
+def random_blocks(
+    type_name: str, n_blocks: int, rng: np.random.Generator, magnitude: float = 1.0
+) -> bytes:
+    """Make blocks of random bits whose scales give finite values about a magnitude.
 
     Every quant bit and every packed 4- or 6-bit scale takes all its values; the f16
-    scales vary within a factor of three and in sign.
+    scales vary within a factor of three and in sign. Types whose scales are powers of
+    two, or have few bits, come as near to the magnitude as a power of two does.
     """
     form = FORMATS[type_name]
     if form.block_size == 1:
-        return _random_floats(type_name, n_blocks, rng)
+        return _random_floats(type_name, n_blocks, rng, magnitude)
     blocks = rng.integers(0, 256, (n_blocks, form.block_bytes), np.uint8)
+    power = round(np.log2(magnitude))
     if type_name == "MXFP4":
-        blocks[:, 0] = rng.integers(124, 128, n_blocks)
+        blocks[:, 0] = rng.integers(124, 128, n_blocks) + power
         return blocks.tobytes()
     if type_name == "NVFP4":
-        blocks[:, :4] = rng.integers(36, 52, (n_blocks, 4))
+        blocks[:, :4] = np.maximum(1, rng.integers(36, 52, (n_blocks, 4)) + 8 * power)
         return blocks.tobytes()
     signs = rng.choice([-1.0, 1.0], n_blocks)
-    spread = signs * rng.uniform(0.5, 1.5, n_blocks)
+    spread = signs * rng.uniform(0.5, 1.5, n_blocks) * magnitude
     if type_name == "IQ1_M":
         spread_nibbles(blocks[:, 48:], _half_bytes(spread / 6))
         return blocks.tobytes()
@@ -319,9 +323,11 @@ def _half_bytes(values: npt.NDArray[np.float64]) -> U8:
     return values.astype("<f2").view(np.uint8).reshape(-1, 2)
 
 
-def _random_floats(type_name: str, n: int, rng: np.random.Generator) -> bytes:
-    """Return n standard normal numbers in an unquantised type."""
-    values = rng.standard_normal(n).astype("<f4")
+def _random_floats(
+    type_name: str, n: int, rng: np.random.Generator, magnitude: float
+) -> bytes:
+    """Return n normal numbers in an unquantised type."""
+    values = (rng.standard_normal(n) * magnitude).astype("<f4")
     if type_name == "BF16":
         return (values.view("<u4") >> 16).astype("<u2").tobytes()
     return values.astype("<f2" if type_name == "F16" else "<f4").tobytes()

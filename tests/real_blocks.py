@@ -79,19 +79,9 @@ def spread(entry: Entry) -> tuple[float, float]:
 @lru_cache(maxsize=32)
 def pool(kind: str, mean: float, deviation: float) -> U8:
     """Return blocks to choose from, [POOL_BLOCKS, block_bytes]."""
-    form = FORMATS[kind]
-    raw = random_blocks(kind, POOL_BLOCKS, np.random.default_rng(form.id))
-    made = np.frombuffer(raw, np.uint8).reshape(POOL_BLOCKS, -1).copy()
+    rng = np.random.default_rng(FORMATS[kind].id)
+    raw = np.frombuffer(random_blocks(kind, POOL_BLOCKS, rng, deviation), np.uint8)
+    made = raw.reshape(POOL_BLOCKS, -1).copy()
     if kind == "F32":
-        values = made.view("<f4")
-        values[:] = mean + deviation * values
-    elif kind == "BF16":
-        values = (made.view("<u2").astype("<u4") << 16).view("<f4") * deviation
-        made = (values.view("<u4") >> 16).astype("<u2").view(np.uint8)
-    else:
-        for place in (form.d, form.m):
-            if place is not None:
-                halves = made[:, place : place + 2].copy().view("<f2")
-                scaled = (halves * np.float32(deviation)).astype("<f2")
-                made[:, place : place + 2] = scaled.view(np.uint8)
+        made.view("<f4")[:] += np.float32(mean)
     return made

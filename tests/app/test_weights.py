@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from pyodide_app.gguf.floats import widen
 from pyodide_app.gguf.reader import TensorInfo
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gguf.types import BY_NAME
@@ -57,6 +59,49 @@ def test_the_vectors_of_a_layer_lie_together_wherever_a_binding_ends() -> None:
         assert len({buffers[f"blk.{layer}.{name}"] for name in "abc"}) == 1
     assert len(set(buffers.values())) > 1
     assert max(buffer.size for buffer in buffers.values()) <= 1024
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_vectors_of_16_bits_become_floats(kind: str) -> None:
+    info = TensorInfo("v", (70,), BY_NAME[kind], _NOWHERE, 0, 140)
+    placed = weights.place(info, LIMITS)
+    assert placed.type.name == "F32" and placed.parts[0].view.size == 288
+    matrix = dataclasses.replace(info, dims=(70, 1))
+    assert weights.place(matrix, LIMITS).type.name == kind
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_every_number_of_16_bits_is_widened_exactly(kind: str) -> None:
+    halves = np.arange(65536, dtype="<u2")
+    expected = (halves.astype("<u4") << 16).view("<f4")
+    if kind == "F16":
+        expected = halves.view("<f2").astype("<f4")
+    got = np.frombuffer(widen(BY_NAME[kind], halves.tobytes()), "<f4")
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_experts", "tail"),
+    [("IQ2_XXS", 1, 512), ("IQ1_M", 1, 4096), ("NVFP4", 1, 16), ("NVFP4", 64, 0)],
+)
+def test_what_stands_behind_blocks_is_in_every_part(
+    kind: str, n_experts: int, tail: int
+) -> None:
+    type_, unit = BY_NAME[kind], 256 * 4
+    n = 64  # rows of four blocks, or experts
+    dims = (256, 4, n) if n_experts > 1 else (unit, n)
+    n_bytes = unit * n // type_.block_size * type_.block_bytes
+    scale = TensorInfo("s", (n_experts,), BY_NAME["F32"], _NOWHERE, 0, 4 * n_experts)
+    info = TensorInfo("w", dims, type_, _NOWHERE, 0, n_bytes, scale=scale)
+    most = n_bytes // 2 + 8192
+    small = dataclasses.replace(LIMITS, max_binding_bytes=most)
+    for part in (placed := weights.place(info, small)).parts:
+        blocks = part.count * n_bytes // n
+        n_scales = 4 * (part.count + 1) if n_experts > 1 else tail
+        assert blocks + n_scales <= part.view.size <= most
+        assert part.view.size - blocks < n_scales + 32
+        assert placed.n_blocks(part) * type_.block_bytes == blocks
+    assert sum(part.count for part in placed.parts) == n
 
 
 @pytest.mark.parametrize("rest", [0, 4, 8, 12])

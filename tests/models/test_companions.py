@@ -64,12 +64,16 @@ def halved(
 
 
 def matrix(info: TensorInfo, rng: np.random.Generator) -> Tensors:
-    """Make a matrix, with a scale of it, or of each expert, and one of its input."""
+    """Make a matrix, with a scale of it, or of each expert, and one of its input.
+
+    In layer 1 all experts have one scale together.
+    """
     if info.dims[0] % 64:
         raw = random_blocks("Q8_0", info.n_elements // 32, rng)
         return {info.name: (info.name, info.dims, "Q8_0", raw)}
     raw = random_blocks("NVFP4", info.n_elements // 64, rng)
-    n = info.dims[2] if len(info.dims) == 3 else 1
+    is_for_each = len(info.dims) == 3 and not info.name.startswith("blk.1.")
+    n = info.dims[2] if is_for_each else 1
     scale = rng.uniform(0.5, 2, n).astype("<f4").tobytes()
     stem = info.name.removesuffix(".weight")
     rows = [
