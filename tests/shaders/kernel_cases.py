@@ -31,6 +31,7 @@ CASES: dict[str, Callable[[Tuning], object]] = {
     "expert_matmul": partial(test_expert_matmul.test_matches_the_oracle, "Q4_K"),
     "matmul": partial(test_matmul.test_matches_the_oracle, "Q4_K"),
     "matvec f16": partial(test_matvec.test_matches_the_oracle, "F16"),
+    "matvec iq2_s": partial(test_matvec.test_matches_the_oracle, "IQ2_S"),
     "matvec q4_k": partial(test_matvec.test_matches_the_oracle, "Q4_K"),
     "matvec q6_k": partial(test_matvec.test_matches_the_oracle, "Q6_K"),
     "matvec_glu": partial(
