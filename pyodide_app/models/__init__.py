@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyodide_app import errors
+from pyodide_app.gguf.strings import quote
 from pyodide_app.models import gemma3, gemma4, llama, qwen2, qwen3
 from pyodide_app.models.family import Family
 
@@ -18,7 +19,7 @@ def find_family(architecture: str) -> Family:
         titles = ", ".join(family.title for family in FAMILIES.values())
         raise errors.UnsupportedArchitectureError(
             "this model's architecture is not supported",
-            found=repr(architecture),
+            found=quote(architecture),
             expected=" or ".join(repr(name) for name in sorted(FAMILIES)),
             remedy=f"Choose a text model of {titles}",
         )

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pyodide_app import errors
 from pyodide_app.gguf.metadata import FLOAT32_MAX, Metadata
 from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.strings import quote
 
 T = TypeVar("T")
 
@@ -205,7 +206,7 @@ class Reader:
         if kind not in ("none", "linear"):
             raise errors.UnsupportedArchitectureError(
                 f"metadata key {name}",
-                found=repr(kind),
+                found=quote(kind),
                 expected="none or linear",
                 remedy="Choose a model whose context is not stretched that way",
             )

@@ -92,6 +92,7 @@ def _ropes(reader: Reader, head_dims: Mapping[bool, int]) -> tuple[RopeSpec, Rop
             reader.positive("rope.freq_base", 1e6),
             global_dim,
             min(global_dim // 2, int(global_dim // 2 * share)),
+            scale=reader.linear_rope_scale(),
             from_file=True,
         ),
         RopeSpec(
