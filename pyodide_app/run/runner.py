@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from array import array
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
-    Iterable,
     Iterator,
     Sequence,
 )
@@ -21,7 +18,7 @@ from typing import Self, TypedDict
 from pyodide_app import errors
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device
-from pyodide_app.graph.plan import Buffer, View
+from pyodide_app.graph.plan import View
 from pyodide_app.load import preflight
 from pyodide_app.load.loader import DEFAULTS, Loaded, Progress, load
 from pyodide_app.load.passes import STEP
@@ -29,13 +26,9 @@ from pyodide_app.load.preflight import LoadOptions
 from pyodide_app.models import blocks, step
 from pyodide_app.run import pace
 from pyodide_app.run.decoding import Queue, Sampled, fault_error, find_row_fault
-from pyodide_app.run.sampling import (
-    SamplingOptions,
-    pack_counts,
-    pack_ids,
-    pack_state,
-)
-from pyodide_app.text.chat.json_values import refuse
+from pyodide_app.run.inputs import Inputs
+from pyodide_app.run.requests import check_request
+from pyodide_app.run.sampling import SamplingOptions
 
 _LOGIT_ROWS_BYTES = 32 << 20  # of the logits of one pass when all rows are wanted
 
@@ -94,14 +87,14 @@ class Runner:
         self.cached_ids: list[int] = []  # whose keys and values are in the cache
         self._n_stored = 0  # positions written since the cache was begun anew
         self.passes = loaded.passes
-        self._buffers = loaded.layout.step
+        self._inputs = Inputs(device, loaded.layout, self.n_ctx)
         tokenizer = loaded.tokenizer
         self._stop_ids = tokenizer.stop_ids if tokenizer else frozenset()
         self._stopping = asyncio.Event()
         self._busy = False
         self.pace: pace.Pace = pace.Single() if loaded.rows else pace.Adaptive()
         suppressed = tokenizer.suppress_ids if tokenizer else ()
-        self._write_ids(self._buffers.suppressed, suppressed)
+        self._inputs.suppress(suppressed)
 
     @classmethod
     async def load(
@@ -137,7 +130,7 @@ class Runner:
         if self.loaded.rows is None:
             await self.device.settle()
             start = perf_counter()
-            await self.device.read(View(self._buffers.state, 0, 4))
+            await self.device.read(View(self._inputs.buffers.state, 0, 4))
             self.pace = pace.Adaptive(latency=perf_counter() - start)
         self.passes.begin(STEP)
 
@@ -170,8 +163,7 @@ class Runner:
         with an empty cache then.
         """
         with self._serving(ids, max_tokens):
-            stops = () if ignore_eos else self._stop_ids
-            self._write_ids(self._buffers.stops, stops)
+            self._inputs.stop_at(() if ignore_eos else self._stop_ids)
             options = sampling or SamplingOptions()
             items = self._run(list(ids), options, max_tokens, progress)
             try:
@@ -203,7 +195,11 @@ class Runner:
         self, ids: Sequence[int], max_tokens: int | None = None
     ) -> Iterator[None]:
         """Serve a request that can be served, and no other meanwhile."""
-        self._check_request(ids, max_tokens)
+        if self._busy:
+            raise errors.RequestError(
+                "the engine is busy with another request", remedy="Stop it first"
+            )
+        check_request(ids, max_tokens, self.loaded.config.n_vocab, self.n_ctx)
         self._busy = True
         self._stopping.clear()
         try:
@@ -219,10 +215,9 @@ class Runner:
         width = min(self.loaded.tuning.chunk, rows)
         for begin in range(0, len(ids), width):
             chunk = list(ids[begin : begin + width])
-            self._write_chunk(begin, chunk)
-            await self._gather(chunk)
+            await self._write(begin, chunk)
             ops = self.passes.ops(f"logits.{len(chunk)}", len(chunk))
-            x = step.forward(ops, self.loaded.model, self._buffers, len(chunk))
+            x = step.forward(ops, self.loaded.model, self._inputs.buffers, len(chunk))
             y = blocks.logits(ops, self.loaded.model, x)
             plan, views = ops.finish()
             yield await self.device.run(await self.device.prepare(plan), views[y])
@@ -283,7 +278,7 @@ class Runner:
         once more: a pass of one token runs the kernels of a decode step, and these add
         up in another order. So a prompt gives the same bits however it is cut.
         """
-        self._write_state(begin, ids, sampling)
+        self._inputs.begin(begin, ids, sampling)
         self._go_back(begin)
         chunk = self.loaded.tuning.chunk
         for position in range(begin, len(ids), chunk):
@@ -292,12 +287,13 @@ class Runner:
             is_alone = position == len(ids) - 1 and position > 0 and chunk > 1
             first = position - is_alone
             part = ids[first : position + chunk]
-            self._write_chunk(first, part)
-            await self._gather(part)
+            await self._write(first, part)
             last = position + chunk >= len(ids)
             prepared = await self.passes.get((len(part), last))
             # What no pass has sampled yet is read to wait for the pass.
-            data = await self.device.run(prepared, View(self._buffers.sampled, 0, 4))
+            data = await self.device.run(
+                prepared, View(self._inputs.buffers.sampled, 0, 4)
+            )
             self.cached_ids[first:] = part
             if last:
                 return Sampled.from_word(int.from_bytes(data, "little"))
@@ -317,13 +313,13 @@ class Runner:
         if first is None:
             return
         plan = await self.passes.get(STEP)
-        queue = Queue(self.device, plan, self._buffers.sampled, self.pace)
+        queue = Queue(self.device, plan, self._inputs.buffers.sampled, self.pace)
         newest, found = first.token, [first]
         try:
             while True:
                 is_over = found[-1].is_stop or self._stopping.is_set()
                 if not is_over and queue.n_submitted < n_most:
-                    await self._gather([newest])
+                    await self._inputs.gather([newest])
                     queue.fill(n_most)
                 for sampled in found:
                     yield sampled
@@ -344,6 +340,12 @@ class Runner:
         tokens = [newest, *(sampled.token for sampled in found)]
         self.cached_ids += tokens[:-1]
         return tokens[-1], found
+
+    async def _write(self, position: int, ids: Sequence[int]) -> None:
+        """Write what a pass from a position on reads; it stores keys and values."""
+        self._n_stored = max(self._n_stored, position + len(ids))
+        self._inputs.write(position, ids)
+        await self._inputs.gather(ids)
 
     def _reusable(self, ids: list[int]) -> int:
         """Return how many prompt tokens the cache already holds.
@@ -372,59 +374,3 @@ class Runner:
         """Forget the tokens from position n on; what the rings have lost stays lost."""
         self._n_stored = max(self._n_stored, len(self.cached_ids)) if n else 0
         del self.cached_ids[n:]
-
-    def _check_request(self, ids: Sequence[int], max_tokens: int | None) -> None:
-        n_vocab = self.loaded.config.n_vocab
-        if self._busy:
-            raise errors.RequestError(
-                "the engine is busy with another request", remedy="Stop it first"
-            )
-        is_whole = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
-        if max_tokens is not None and not (is_whole and max_tokens >= 1):
-            refuse("max_tokens", max_tokens, "an integer from 1 on")
-        if not ids:
-            raise errors.RequestError("an empty prompt", expected="at least one token")
-        wrong = [i for i in ids if not 0 <= i < n_vocab]
-        if wrong:
-            raise errors.RequestError(
-                "token id", found=str(wrong[0]), expected=f"0 to {n_vocab - 1}"
-            )
-        if len(ids) > self.n_ctx:
-            full = errors.ContextFullError(
-                "the conversation is longer than the context",
-                found=f"{len(ids)} tokens",
-                expected=f"at most {self.n_ctx}",
-                remedy="Shorten it, start a new chat, or load the model with a longer "
-                "context",
-            )
-            full.n_tokens, full.n_most = len(ids), self.n_ctx
-            raise full
-
-    # -- what a pass reads ---------------------------------------------------------
-
-    def _write_ids(self, buffer: Buffer, ids: Iterable[int]) -> None:
-        n_vocab = self.loaded.config.n_vocab
-        self.device.write(buffer, 0, pack_ids(ids, n_vocab))
-
-    def _write_state(
-        self, begin: int, ids: Sequence[int], sampling: SamplingOptions
-    ) -> None:
-        """Begin a request: the state, and what penalties look back on, if there are."""
-        window = sampling.window(self.n_ctx)
-        recent = ids[-window:] if window else []
-        state = pack_state(begin, sampling, window, len(recent))
-        self.device.write(self._buffers.state, 0, state)
-        if window:
-            counts = pack_counts(recent, self.loaded.config.n_vocab)
-            self.device.write(self._buffers.counts, 0, counts)
-            self.device.write(self._buffers.recent, 0, array("I", recent).tobytes())
-
-    def _write_chunk(self, position: int, ids: Sequence[int]) -> None:
-        self._n_stored = max(self._n_stored, position + len(ids))
-        self.device.write(self._buffers.state, 0, struct.pack("<I", position))
-        self.device.write(self._buffers.tokens, 0, array("I", ids).tobytes())
-
-    async def _gather(self, ids: Sequence[int]) -> None:
-        """Fetch the per-layer embeddings of the next pass, where they are not here."""
-        if self.loaded.rows is not None:
-            await self.loaded.rows.gather(self.device, ids)

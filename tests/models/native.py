@@ -78,10 +78,10 @@ def trace(engine: Engine, ids: Sequence[int]) -> dict[str, np.ndarray]:
     values come from the cache, as the pass has stored them. Norms that the kernel which
     reads them computes for itself are missing.
     """
-    engine._write_chunk(0, ids)
+    asyncio.run(engine._write(0, ids))
     ops = engine.passes.ops("trace", len(ids), trace=True)
     model = engine.loaded.model
-    x = step.forward(ops, model, engine._buffers, len(ids))
+    x = step.forward(ops, model, engine._inputs.buffers, len(ids))
     _, h = ops.norm(x, model.weights["output_norm.weight"])
     ops.settle(ops.name("result_norm", h))  # for the last layer's residual
     plan, views = ops.finish()
