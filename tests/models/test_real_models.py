@@ -29,6 +29,7 @@ ROUNDED = 2**-19  # the golden hidden states keep 18 bits of mantissa
 STORED = 1e-7  # the golden logits are float32
 N_CTX = 256
 LONG_CTX = 768
+CONVERSATION = [{"role": "user", "content": "Name the four seasons of the year."}]
 N_STEPS = 8  # of true decoding; the other greedy ids are checked in the prompt's pass
 N_FORCED = {SMOLLM2: 48, GEMMA3: 16}  # of them: of Gemma's, 0.3 s a row in software
 QUICK = {SMOLLM2: ("p1", "p3", "p20", "p100", "chat"), GEMMA3: ("p1", "p3", "p20")}
@@ -92,8 +93,10 @@ def check_logits(got: np.ndarray, arrays: Any, prompt: str) -> None:
 
 
 def log_sum_exp(rows: np.ndarray) -> np.ndarray:
-    most = rows.max(axis=-1, keepdims=True).astype(np.float64)
-    return most[:, 0] + np.log(np.exp(rows - most).sum(axis=-1))
+    # A row at a time: of Gemma's vocabulary a long prompt's would be gigabytes.
+    most = rows.max(axis=-1).astype(np.float64)
+    sums = [np.exp(row - m).sum() for row, m in zip(rows, most, strict=True)]
+    return most + np.log(sums)
 
 
 def test_decodes_greedily(engine: Engine, real: RealModel) -> None:
@@ -102,6 +105,13 @@ def test_decodes_greedily(engine: Engine, real: RealModel) -> None:
     assert sure > 0
     got = greedy(engine, real.ids("p3"), N_STEPS)
     assert got[:sure] == real.greedy("p3")[:sure]
+
+
+def test_a_conversation_is_written_as_its_template_does(
+    engine: Engine, real: RealModel
+) -> None:
+    ids, in_thought = engine.encode_chat(CONVERSATION)
+    assert ids == real.ids("chat") and not in_thought
 
 
 def test_hidden_states(engine: Engine, real: RealModel) -> None:
