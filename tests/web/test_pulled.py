@@ -49,6 +49,9 @@ def test_opens_with_the_real_one_on_a_gpu(page: Page, site: str) -> None:
     expect(real).to_contain_text("Apache-2.0 · 135M parameters · Q4_1")
     expect(real.locator(".demo-head .figures")).to_have_text("ready")
     expect(real.get_by_role("button")).to_be_hidden()
+    for width, height in ((1280, 860), (420, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        expect(page.locator("#downloads-title")).to_be_in_viewport(ratio=1)
     page.get_by_text("More real models").click()
     expect(base).to_contain_text("continues texts in many languages")
     expect(base).to_contain_text("Gemma Terms of Use")
