@@ -82,7 +82,9 @@ def _continued(
         "ignore_eos": session.options.ignore_eos,
     }
     if engine.loaded.tokenizer or session.options.stop:
-        return engine.generate_text(ids, stop=session.stop, **requested)
+        in_turn = not session.options.raw and session.options.ids is None
+        ends = engine.turn_ends if in_turn and not session.options.ignore_eos else ()
+        return engine.generate_text(ids, stop=(*session.stop, *ends), **requested)
     return engine.generate(ids, **requested)  # a file without a vocabulary gives ids
 
 

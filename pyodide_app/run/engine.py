@@ -55,6 +55,11 @@ class Engine(Runner):
         """
         return self._choice.require()
 
+    @property
+    def turn_ends(self) -> tuple[str, ...]:
+        """Return what ends the model's turn where that is no token but text."""
+        return self._choice.stops
+
     def learn(self, brought: Brought) -> None:
         """Take what is known of the chat format besides the file."""
         self._choice = choose_format(self.loaded.file, brought)
@@ -133,7 +138,7 @@ class Engine(Runner):
         ids, in_thought = self.encode_chat(messages, tools, think)
         parser = self.chat_format.parser(think, in_thought, tools=tools)
         StopStrings(stop)  # refuses what can be none
-        stop = (*stop, *self._choice.stops)
+        stop = (*stop, *self.turn_ends)
         items = self.generate_text(ids, begun=begun, stop=stop, **asked)
         async with aclosing(items):
             async for item in items:

@@ -166,7 +166,11 @@ def test_name_tells_the_template_of_the_large_models() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ messages }}", "<|im_start|>user<|im_sep|>", "<start_of_turn><start_function_"],
+    [
+        *("{{ messages }}", "<|im_start|>user<|im_sep|>", f"{LLAMA_3} </think>"),
+        *("<start_of_turn><start_function_", f"{CHATML}{{% if tools %}}"),
+        f"{LLAMA_3_1}{{% if tools %}}",
+    ],
 )
 def test_template_that_nobody_knows_is_run_as_it_is(template: str) -> None:
     found = choose_format(file(template=template))

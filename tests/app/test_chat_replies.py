@@ -19,7 +19,9 @@ from pyodide_app.text.chat.mistral import V3_TEKKEN
 
 QWEN = ChatML(with_tools=True, reasons=True, can_choose=True)
 LLAMA = Llama3()
-TOOLS = [{"function": {"name": "f"}}, {"function": {"name": "g"}}]
+TEXT = {"type": "object", "properties": {"t": {"type": "string"}}}
+TOOLS = [{"function": {"name": "f"}}, {"function": {"name": "g", "parameters": TEXT}}]
+TAGS = "<function=f>\n<parameter=x>\n1\n</parameter>\n</function>\n"
 F = '{"name": "f", "arguments": {"x": 1}}'
 CALL_F = ("f", {"x": 1})
 S = '{"name": "f", "arguments": {"s": '
@@ -53,6 +55,10 @@ REPLIES: list[tuple[ChatFormat, str, Parts]] = [
     (QWEN, f"<think>a {A}{F}{Z} answer", ("a", "answer", [CALL_F])),
     (QWEN, f"{F}", ("", "", [CALL_F])),
     (QWEN, '{"name": "h", "input": {}}', ("", '{"name": "h", "input": {}}', [])),
+    (QWEN, f"{A}\n{TAGS}{Z} b", ("", "b", [CALL_F])),
+    (QWEN, f"{A}{TAGS}{TAGS}", ("", "", [CALL_F] * 2)),
+    (QWEN, f"{A}<function=g><parameter=t>1\n2{Z}", ("", "", [("g", {"t": "1\n2"})])),
+    (QWEN, f"{A}<function={Z} b", ("", "<function= b", [])),
     (QWEN, "<tool_response>\nx</tool_response>y", ("", "\nxy", [])),
     (QWEN, "<thi<think>a</think>nk> b", ("a", "<thi nk> b", [])),
     (LLAMA, '{"name": "f", "parameters": {"x": 1}}', ("", "", [CALL_F])),
@@ -99,6 +105,7 @@ PIECES = st.lists(
     st.sampled_from(
         [
             *("<think>", "</think>", A, Z, F, F[:-1], S, "<tool_response>"),
+            *(TAGS, TAGS[:20], "<parameter=", "</func", "tion>"),
             *("[TOOL_CALLS]", "<|python_tag|>", "<thi", "nk>", "</tool", "_call>"),
             *(*'[]{}"\\ \naf;', '{"name": "f", "parameters": {"s": "'),
         ]
@@ -131,12 +138,8 @@ def test_reply_means_the_same_wherever_it_is_cut(
     "piece",
     [
         *("a", " ", "<", "{", "[", f"{A} ", f'{A}{{"a": "', f"{A}{F}{Z}", "<think>"),
-        *(
-            f"<think>{A}{F}",
-            '{"a',
-            '\\"',
-            f'{A}{{"name": "f", "arguments": {{"s": "" "',
-        ),
+        *(f"<think>{A}{F}", '{"a', '\\"', f'{A}{S}"" "', f"{A}{TAGS}"),
+        *(f"{A}<function=f>", f"{A}<function=f><parameter=x>", f"{A}{S}{A}"),
     ],
 )
 def test_time_grows_with_the_length(piece: str) -> None:

@@ -211,6 +211,35 @@ def test_reply_is_shown_without_markers_and_ids_are_continued_as_they_are(
     assert "hm" in capsys.readouterr().err
 
 
+def test_raw_text_is_continued_without_a_chat_format(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ("-n", "2", "--greedy", "--json")
+    raw = json.loads(run(capsys, "generate", MODEL, "-p", "Hello", "--raw", *options))
+    said = json.loads(run(capsys, "generate", MODEL, "-p", "Hello", *options))
+    marked = ("-p", "<bos><|turn>user\nHello<turn|>\n<|turn>model\n", "--raw")
+    same = json.loads(run(capsys, "generate", MODEL, *marked, *options))
+    assert raw["n_prompt"] < said["n_prompt"] == same["n_prompt"]
+    assert same["ids"] == said["ids"]
+    assert main(["generate", MODEL, "--ids", "2", "--raw"]) == 2
+    assert "-p TEXT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["render", "parse"])
+def test_chat_format_that_nobody_knows_is_refused(
+    verb: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "base.gguf"
+    keys = {"general.architecture": "llama", "tokenizer.ggml.tokens": ["a", "b"]}
+    path.write_bytes(build_gguf(keys, []))
+    feed(monkeypatch, "fine")
+    assert main([verb, str(path), "--jsonl"]) == 2
+    assert "brings no chat format" in capsys.readouterr().err
+
+
 def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads(run(capsys, "inspect", MODEL, "--json"))
     assert summary["architecture"] == "gemma4"

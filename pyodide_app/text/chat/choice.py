@@ -13,7 +13,7 @@ from functools import cached_property
 
 from pyodide_app.errors import UnsupportedFormatError
 from pyodide_app.gguf.reader import GGUFFile
-from pyodide_app.text.chat import gemma4_template
+from pyodide_app.text.chat import chatml, gemma4_template, llama3
 from pyodide_app.text.chat.chatml import ChatML
 from pyodide_app.text.chat.format import ChatFormat
 from pyodide_app.text.chat.gemma3 import Gemma3
@@ -35,10 +35,13 @@ class Kind:
     token: str = ""  # that its turns need; empty where they are plain text
     # Templates with these speak otherwise, though they have the sign.
     unlike: tuple[str, ...] = ()
+    tools: str = ""  # what those say that offer tools as is done here
 
     def fits(self, template: str) -> bool:
         """Say whether a template is of this kind."""
-        return self.sign in template and not any(s in template for s in self.unlike)
+        if self.sign not in template or any(s in template for s in self.unlike):
+            return False
+        return "if tools" not in template or self.tools in template
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +136,16 @@ KINDS = (
         "<|start_header_id|>",
         lambda template, clues: Llama3.of(template),
         "<|start_header_id|>",
+        ("</think>",),
+        llama3.TOOLS_PHRASE,
     ),
     Kind(
         "ChatML",
         "<|im_start|>",
         lambda template, clues: ChatML.of(template),
         "<|im_start|>",
-        ("<|im_sep|>", "<function=", "FunctionCall"),
+        ("<|im_sep|>", "<function="),
+        chatml.TOOLS_PHRASE,
     ),
     Kind("Mistral", "[INST]", lambda template, clues: Mistral.of(template)),
 )

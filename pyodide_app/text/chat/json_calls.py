@@ -11,11 +11,12 @@ from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.incremental import Reading, Source
 from pyodide_app.text.chat.loose_json import read
+from pyodide_app.text.chat.tagged_calls import TaggedReader, skip
 
 _LOOK = 200  # characters: of a name before its arguments, and of what is between
 # A name that stands before its arguments, with or without markers between them.
 _HEAD = re.compile(
-    r"\s*(?:<function=)?(?P<name>[\w.-]{1,100})>?\s*"
+    r"\s*(?P<name>[\w.-]{1,100})\s*"
     r"(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)"
 )
 _BETWEEN = re.compile(r"[\s,;]*(?=[\[{])")
@@ -32,11 +33,15 @@ class CallReader:
     """
 
     def __init__(
-        self, source: Source, markers: Sequence[str], names: Sequence[str]
+        self,
+        source: Source,
+        markers: Sequence[str],
+        schemas: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        """Take every marker of the format, and the names of the tools."""
+        """Take every marker of the format, and the parameters of each tool by name."""
         self._source = source
-        self._names = frozenset(names)
+        self._names = frozenset(schemas)
+        self._tagged = TaggedReader(source, markers, schemas)
         self._markers = Finder(markers) if markers else None
         quoted = "".join(f"|{re.escape(marker)}" for marker in markers)
         self._outside = re.compile(rf'["{{}}\[\]]{quoted}')
@@ -59,8 +64,8 @@ class CallReader:
         is none.
         """
         source = self._source
-        calls: list[ToolCall] = []
-        name = "" if needs_tool else (yield from self._head())
+        calls = [] if needs_tool else (yield from self._tagged.read())
+        name = "" if needs_tool or calls else (yield from self._head())
         while True:
             if not (yield from self._bracket_comes()):
                 break
@@ -78,7 +83,7 @@ class CallReader:
             name = ""
         if calls and close:
             yield from source.skip_space()
-            yield from self._skip(close)
+            yield from skip(source, close)
         return calls
 
     def _head(self) -> Reading[str]:
@@ -151,17 +156,6 @@ class CallReader:
     def _certain(self) -> int:
         text, at = self._source.text, self._source.at
         return self._markers.certain(text, at) if self._markers else len(text)
-
-    def _skip(self, marker: str) -> Reading[None]:
-        """Read a marker if it comes."""
-        source = self._source
-        while True:
-            window = source.peek(len(marker))
-            if window == marker:
-                source.skip(len(marker))
-            if source.ended or window == marker or not marker.startswith(window):
-                return
-            yield
 
 
 def _calls(value: Any, name: str = "") -> Iterator[ToolCall]:

@@ -25,9 +25,10 @@ _MARKERS = Markers(call_opens=("<|python_tag|>",), others=("<|eom_id|>",))
 _RESULT_ROLES = ("tool", "ipython")
 _FIXED_DATE = re.compile(r"date_string\s*=\s*[\"'](\d\d? \w{3} \d{4})[\"']")
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+TOOLS_PHRASE = "Given the following functions, please respond with a JSON"
 _TOOLS = (
-    "Given the following functions, please respond with a JSON for a function call "
-    "with its proper arguments that best answers the given prompt.\n\n"
+    f"{TOOLS_PHRASE} for a function call with its proper arguments that best answers "
+    "the given prompt.\n\n"
     'Respond in the format {"name": function name, "parameters": dictionary of '
     "argument name and its value}.Do not use variables.\n\n"
 )

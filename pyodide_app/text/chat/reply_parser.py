@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from pyodide_app.text.chat import ContentDelta, Event, ThinkingDelta
 from pyodide_app.text.chat.finder import Finder, Shown
@@ -58,13 +59,14 @@ class ReplyParser:
         tools: object = (),
     ) -> None:
         """Start at the beginning of a reply. Raises: RequestError for a false tool."""
-        names = [tool["function"]["name"] for tool in check_tools(tools)]
-        self._think, self._names = think, names
+        functions = [tool["function"] for tool in check_tools(tools)]
+        schemas = {f["name"]: _properties(f.get("parameters")) for f in functions}
+        self._think = think
         self._opens, self._close = markers.call_opens, markers.call_close
         self._thought_markers = markers.thought or ("", "")
         self._any = Finder(markers.all)
         self._source = Source()
-        self._calls = CallReader(self._source, markers.all, names)
+        self._calls = CallReader(self._source, markers.all, schemas)
         self._content, self._thinking = Shown(self._any), Shown(self._any)
         self._events: list[Event] = []
         self._in_call = False
@@ -247,3 +249,9 @@ class ReplyParser:
         if text and (self._think or not is_thought):
             delta = ThinkingDelta if is_thought else ContentDelta
             self._events.append(delta(shown.say(text)))
+
+
+def _properties(parameters: Any) -> Mapping[str, Any]:
+    """Return the schemas of a tool's parameters, by name."""
+    found = parameters.get("properties") if isinstance(parameters, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
