@@ -163,7 +163,7 @@ def _add_jsonl(verb: argparse.ArgumentParser) -> None:
 def _add_tokenize(verb: argparse.ArgumentParser) -> None:
     _add_jsonl(verb)
     verb.add_argument("--no-special", action="store_true", help="markers are text")
-    verb.add_argument("--bos", action="store_true", help="begin with <bos>")
+    verb.add_argument("--bos", action="store_true", help="begin with the BOS, if any")
 
 
 def _add_parse(verb: argparse.ArgumentParser) -> None:
