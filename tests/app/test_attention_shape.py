@@ -17,7 +17,7 @@ WORKGROUP_BYTES, THREADS, GROUPS = 16384, 256, 65535  # WebGPU's defaults
 
 def python(expression: str) -> str:
     """Turn a constant expression of WGSL into one of Python."""
-    return re.sub(r"\b(\d+)u\b", r"\1", expression).replace("/", "//")
+    return re.sub(r"\b(\d+|0x[0-9a-f]+)u\b", r"\1", expression).replace("/", "//")
 
 
 def evaluated(variant: Variant) -> tuple[dict[str, int], int]:

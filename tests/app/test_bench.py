@@ -280,5 +280,5 @@ def test_peers_are_pinned_and_lie_apart():
 
 def test_the_files_of_a_commit_can_be_had():
     with peers.checkout(record.commit().rstrip("+")) as tree:
-        assert (tree / "pyodide_app" / "engine.py").is_file()
+        assert (tree / "pyodide_app" / "errors.py").is_file()
     assert not tree.exists()

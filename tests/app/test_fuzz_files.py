@@ -107,7 +107,9 @@ def test_a_mutated_header_is_a_model_or_a_typed_error(path: Path) -> None:
     rng = random.Random(path.stem)
     data, end = small(path)
     assert use(data)
-    results = [use(mutated(data, end, rng)) for _ in range(40 * ROUNDS)]
+    # A header that is all sizes and tensors is broken by nearly everything.
+    n = 40 if end > 1 << 14 else 400
+    results = [use(mutated(data, end, rng)) for _ in range(n * ROUNDS)]
     assert True in results and False in results
 
 

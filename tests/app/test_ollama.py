@@ -653,7 +653,7 @@ def test_texts_and_options_of_a_model_are_read(tmp_path: Path) -> None:
     model = resolve(tmp_path, "m:t")
     assert model.params == params and model.options.max_tokens == 9
     assert SamplingOptions(**model.options.sampling) == SamplingOptions(
-        1, 64, 0.95, 0.1, 1.1, 7
+        1, 64, 0.95, 0.1, 1.1, seed=7
     )
     assert (model.system, model.template) == ("Be brief", "{{ .Prompt }}")
     assert list(model.messages) == messages and model.notes == ()

@@ -64,7 +64,9 @@ class Installed:
 
 def run(command: Sequence[str | Path]) -> None:
     """Run a command in the checkout; show what it said when it fails."""
-    environment = os.environ | OFFLINE
+    # On PYTHONPATH, the checkout would pass for the project, installed.
+    inherited = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+    environment = inherited | OFFLINE
     reply = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True
     )
