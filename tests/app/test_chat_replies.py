@@ -49,6 +49,7 @@ REPLIES: list[tuple[ChatFormat, str, Parts]] = [
     (QWEN, f'{A}{S}"{Z} {A}"}}}}{Z}', ("", "", [("f", {"s": f"{Z} {A}"})])),
     (QWEN, f'{A}{S}"open{Z}a', ("", "a", [("f", {"s": "open"})])),
     (QWEN, f'{A}{S}"a "b" c\nd"}}}}{Z}', ("", "", [("f", {"s": 'a "b" c\nd'})])),
+    (QWEN, f"{A}{{{F}}}{Z}", ("", "", [CALL_F])),
     (QWEN, f"a {A}nonsense{Z} b", ("", "a nonsense b", [])),
     (QWEN, f'{A}{{"x": 1}}{Z} b', ("", '{"x": 1} b', [])),
     (QWEN, f"<think>a {A}{F}{Z} more</think>b", ("amore", "b", [CALL_F])),

@@ -59,6 +59,9 @@ class _Reader:
             if mark == ",":
                 self._at += 1
                 continue
+            if mark == "{":  # some models double the braces of an example
+                pairs |= self.value(depth + 1)
+                continue
             key = self._string(mark) if mark in _REST else self._take(_BARE_KEY)
             if self._next() != ":":
                 raise ValueError("a key without a value")
