@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools import environment
+from tests.web.node_cases import play
 
-SCRIPT = Path(__file__).with_name("address_cases.mjs")
 A, B = "a" * 64, "B" * 64
 HF = "https://huggingface.co"
 
@@ -265,14 +261,7 @@ def outcomes() -> dict[str, list[Any]]:
         "addresses": [case for case, _ in ADDRESSES.values()],
         "answers": [case for case, _ in ANSWERS.values()],
     }
-    reply = subprocess.run(
-        [environment.node(), SCRIPT, environment.WEB],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-    )
-    assert reply.returncode == 0, reply.stderr
-    return json.loads(reply.stdout)
+    return play("address_cases.mjs", cases)
 
 
 def expect_error(outcome: Any, text: str) -> None:

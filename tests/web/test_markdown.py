@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import html
-import json
 import random
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools import environment
+from tests.web.node_cases import play
 
-SCRIPT = Path(__file__).with_name("markdown_cases.mjs")
 # As in web/chat/blocks.js: no more than this is read again when a reply has grown.
 LONGEST = 10_000
 
@@ -146,14 +142,7 @@ def outcomes() -> dict[str, list[Any]]:
         "cuts": [*NASTY, *made_up(200)],
         "growth": [{"text": text, "step": STEP} for text, _ in GROWING.values()],
     }
-    reply = subprocess.run(
-        [environment.node(), SCRIPT, environment.WEB],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-    )
-    assert reply.returncode == 0, reply.stderr
-    return json.loads(reply.stdout)
+    return play("markdown_cases.mjs", cases)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -177,14 +166,8 @@ def test_half_a_formula_is_no_emphasis():
     # As long as a formula is not closed, its line stays as it is written.
     formula = r"\(a_{1}*b*c + \frac{_x_}{2}\)"
     cut = [formula[:n] for n in range(2, len(formula) + 1)]
-    reply = subprocess.run(
-        [environment.node(), SCRIPT, environment.WEB],
-        input=json.dumps({"html": cut, "cuts": [], "growth": []}),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for text, shown in zip(cut, json.loads(reply.stdout)["html"], strict=True):
+    shown_of = play("markdown_cases.mjs", {"html": cut, "cuts": [], "growth": []})
+    for text, shown in zip(cut, shown_of["html"], strict=True):
         assert (
             html.unescape(shown).strip() == f'<p><span class="math">{text}</span></p>'
         )

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools import environment
+from tests.web.node_cases import play
 
-SCRIPT = Path(__file__).with_name("turns_cases.mjs")
 Steps = list[list[Any]]
 
 
@@ -192,14 +188,7 @@ CASES = [(kind, name) for kind, cases in ALL.items() for name in cases]
 @functools.cache
 def outcomes() -> list[dict[str, Any]]:
     """Play all cases at once in Node."""
-    reply = subprocess.run(
-        [environment.node(), SCRIPT, environment.WEB],
-        input=json.dumps([ALL[kind][name][0] for kind, name in CASES]),
-        capture_output=True,
-        text=True,
-    )
-    assert reply.returncode == 0, reply.stderr
-    return json.loads(reply.stdout)
+    return play("turns_cases.mjs", [ALL[kind][name][0] for kind, name in CASES])
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
