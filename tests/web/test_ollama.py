@@ -128,6 +128,7 @@ def prompt_lengths(page: Page, *names: str) -> list[int]:
         expect(body).to_have_attribute("data-state", "ready", timeout=60_000)
         say(page, PROMPT, timeout=120_000)
         lengths.append(page.evaluate(LAST_DONE)["n_prompt"])
+        page.get_by_role("button", name="New chat").click()  # else it is told again
         page.get_by_role("button", name="Model: ").click()
         page.get_by_role("button", name="Choose another model").click()
     return lengths
