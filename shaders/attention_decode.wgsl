@@ -62,11 +62,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> v_cache: array<KvWord>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
+//#include "common/heads.wgsl"
 //#include "common/state.wgsl"
 //#include "common/finite.wgsl"
 //#include "common/math.wgsl"
 //#include "common/rope.wgsl"
-//#include "common/heads.wgsl"
 //#include "common/partials.wgsl"
 
 const SLICES: u32 = GROUP / HEADS;          // threads that read the same word of a key

@@ -53,11 +53,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> k_cache: array<KvWord>;
 @group(0) @binding(7) var<storage, read_write> v_cache: array<KvWord>;
 
+//#include "common/heads.wgsl"
 //#include "common/state.wgsl"
 //#include "common/finite.wgsl"
 //#include "common/reduce.wgsl"
 //#include "common/rope.wgsl"
-//#include "common/heads.wgsl"
 
 @compute @workgroup_size(WG)
 fn main(

@@ -31,7 +31,7 @@ CODE = Variant.code_for
 # A mistake in each twin, as a text of its own and what stands there instead.
 MISTAKES = {
     "subgroup": ("step *= 2u", "step *= 4u"),
-    "f16-kv": ("return KvWord(values);", "return KvWord(values.yxzw);"),
+    "f16-kv": ("KvWord(f16_or_nan(values))", "KvWord(f16_or_nan(values.yxzw))"),
     "f16-tiles": ("sums[r] += weights.w", "sums[r] += weights.z"),
     "int8": ("vec4<i32>(round(x[0] * factor))", "vec4<i32>(round(x[1] * factor))"),
 }
