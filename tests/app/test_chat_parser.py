@@ -134,6 +134,10 @@ CALLS = {
     'call:f{a:"\\u00e9\\n, b:1",b:"\n"}': ("f", {"a": "é\n, b:1", "b": "\n"}),
 }
 REPAIRED = {
+    "call:f\n{\n  a: 1,\n  b: [1, 2,],\n}\n": ("f", {"a": 1, "b": [1, 2]}),
+    'call:f (\n{"a": 1}\n)': ("f", {"a": 1}),
+    '{"function": {"name": "f", "arguments": {"a": 1}}}': ("f", {"a": 1}),
+    '{"name": "f", "arguments": "{\\"a\\": 1}"}': ("f", {"a": 1}),
     'call:f{s:<|"|>unclosed}': ("f", {"s": "unclosed"}),
     'call:f{s:<|"|>unclosed': ("f", {"s": "unclosed"}),
     'call:f{l:[1,<|"|>a]}': ("f", {"l": [1, "a"]}),

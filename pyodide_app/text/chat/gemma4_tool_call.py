@@ -23,6 +23,7 @@ from pyodide_app.text.chat.gemma4_values import (
     wants_text,
 )
 from pyodide_app.text.chat.incremental import Reading, Source
+from pyodide_app.text.chat.json_calls import calls_of
 from pyodide_app.text.chat.messages import check_tools
 
 _T = TypeVar("_T")
@@ -31,8 +32,8 @@ MAX_DEPTH = 100  # of nested values; real calls have three or four
 
 _NAME = r"""[^\s{}\[\]()<>"',;]+"""
 _LEAD = r"[\s\[\]}),;]*"
-_HEAD = re.compile(rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})[ \t]*\(?(?={{)")
-_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME}[ \t]*\(?)?")
+_HEAD = re.compile(rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})\s*\(?\s*(?={{)")
+_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME}\s*\(?\s*)?")
 _WHOLE = re.compile(rf"{_LEAD}(?={{)")  # the call itself as one JSON object
 _SIMPLE = 40  # characters; no number or word that matters is longer
 _LEFT_OVER = " \t\r\n[]{}(),;"
@@ -249,11 +250,11 @@ class CallReader:
 
 def _whole_call(content: Any) -> ToolCall:
     """Return the call that is written as one JSON object. Raises MalformedCallError."""
-    name = content.get("name")
-    arguments = content.get("arguments", content.get("parameters", {}))
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise MalformedCallError("no name and arguments")
-    return ToolCall(name, arguments)
+    try:
+        (call,) = calls_of(content)
+    except ValueError as error:
+        raise MalformedCallError(str(error)) from error
+    return call
 
 
 def parse_tool_call(text: str, tools: object = ()) -> ToolCall | None:

@@ -71,7 +71,7 @@ class CallReader:
                 break
             text = yield from self._balanced()
             try:
-                found = list(_calls(read(text), name))
+                found = list(calls_of(read(text), name))
             except ValueError:
                 found = []
             is_known = all(call.name in self._names for call in found)
@@ -158,22 +158,22 @@ class CallReader:
         return self._markers.certain(text, at) if self._markers else len(text)
 
 
-def _calls(value: Any, name: str = "") -> Iterator[ToolCall]:
+def calls_of(value: Any, name: str = "") -> Iterator[ToolCall]:
     """Yield the calls that a value stands for. Raises: ValueError if it is none."""
     if name:
         yield ToolCall(name, _arguments(value))
         return
     if isinstance(value, list):
         for item in value:
-            yield from _calls(item)
+            yield from calls_of(item)
         return
     if not isinstance(value, Mapping):
         raise ValueError("no call")
     inner = value.get("function")
     if isinstance(value.get("tool_calls"), list):
-        yield from _calls(value["tool_calls"])
+        yield from calls_of(value["tool_calls"])
     elif isinstance(inner, Mapping):
-        yield from _calls(inner)
+        yield from calls_of(inner)
     else:
         names = (value[key] for key in _NAMES if isinstance(value.get(key), str))
         called = next(names, "").strip()
