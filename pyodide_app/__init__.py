@@ -1,3 +1,3 @@
-"""Lapidary's driver: Gemma 4 on WebGPU, the same code in a browser tab and natively."""
+"""Lapidary's driver: language models on WebGPU, in a browser tab and natively alike."""
 
 __version__ = "0.1.0"

@@ -52,7 +52,7 @@ def test_says_what_it_is(demo):
     expect(page.locator("#announcer")).to_have_text("A small demo is loaded.")
     expect(page.get_by_role("progressbar")).to_have_count(0)
     card = page.get_by_role("region", name="A small demo")
-    for text in ("trained from scratch on a synthetic corpus", "your own Gemma 4 file"):
+    for text in ("trained from scratch on a synthetic corpus", "a model of your own"):
         expect(card).to_contain_text(text)
     card.get_by_role("button", name="What it can do").click()
     panel = page.get_by_role("dialog", name="The demonstration model")

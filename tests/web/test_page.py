@@ -40,7 +40,7 @@ def ready(ui: Page) -> Page:
 
 
 def test_opens_empty_and_says_what_it_is(ui):
-    expect(ui.get_by_role("heading", level=1)).to_have_text("Gemma 4, in this tab")
+    expect(ui.get_by_role("heading", level=1)).to_have_text("Your models, in this tab")
     expect(ui.get_by_label("Choose a model file")).to_be_attached()
     expect(ui.get_by_label("Message", exact=True)).to_be_disabled()
     expect(ui.locator("#composer-hint")).to_have_text("Choose a model file to start.")

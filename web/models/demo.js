@@ -20,7 +20,7 @@ export const EXAMPLES = [
 ];
 
 const ABOUT = 'Lapidary’s small demonstration model, trained from scratch on a synthetic '
-  + 'corpus. It knows a few simple skills; for a real assistant choose your own Gemma 4 file.';
+  + 'corpus. It knows a few simple skills; for a real assistant choose a model of your own.';
 
 /**
  * It is small and learned rules: the likeliest token is the right one.
