@@ -18,7 +18,7 @@ from tests.compare import relative_l2
 from tests.models.native import greedy, logits, opened, trace
 from tests.real_models import GEMMA3, PROMPTS, REAL, SMOLLM2, RealModel
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]  # long prompts: minutes
 
 # The golden README: float32 arithmetic stays within these, and one position too few in
 # Gemma's window moves the last logits of p700 by 7e-4.
