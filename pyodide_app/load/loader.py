@@ -95,6 +95,11 @@ class _Header:
     config: Config
     chosen: dict[str, TensorInfo]
 
+    @property
+    def pairs(self) -> list[int]:
+        """Return how many pairs of a head turn, of each kind."""
+        return [spec.n_pairs for spec in self.config.ropes]
+
     def arrange(self, adapter: AdapterInfo, options: LoadOptions) -> Arranged:
         """Say how the model would run on an adapter."""
         return preflight.arrange(
@@ -135,11 +140,14 @@ async def load(
     weights are read; what was allocated is freed.
     """
     progress(Progress("header", 0, 1))
-    header = await _with_factors(await _read_header(sources))
+    header = await _read_header(sources)
     progress(Progress("kernels", 0, 1))
     choice = await variants.choose(device, options.kernels, options.kept, options.tune)
     options = replace(options, tune=choice.tune)
     arranged = header.arrange(device.info, options)
+    header, pairs = await _with_factors(header), header.pairs
+    if header.pairs != pairs:  # which the metadata did not say
+        arranged = header.arrange(device.info, options)
     progress(Progress("tokenizer", 0, 1, arranged[0]))
     tokenizer = _make_tokenizer(header.file, header.config)
     progress(Progress("weights", 0, _total(header.resident(arranged[0]))))
@@ -217,7 +225,7 @@ async def _fill(
     prompt = passes.begin(passes.prompt)
     try:
         await _upload(device, header, fitted, layout, progress)
-        await _write_tables(device, fitted, layout)
+        await _write_tables(device, header.config, fitted, layout)
         progress(Progress("pipelines", 0, 1))
         await prompt
     except BaseException:
@@ -268,10 +276,12 @@ def _total(infos: Mapping[str, TensorInfo]) -> int:
     return sum(info.size for info in infos.values())
 
 
-async def _write_tables(device: Device, fitted: Fit, layout: Layout) -> None:
+async def _write_tables(
+    device: Device, config: Config, fitted: Fit, layout: Layout
+) -> None:
     """Write the rotary tables, the slot tables and the numbers of gathered rows."""
     model, n_ctx = layout.model, fitted.n_ctx
-    for spec, rotary in zip(model.config.ropes, model.ropes, strict=True):
+    for spec, rotary in zip(config.ropes, model.ropes, strict=True):
         factors = spec.factors or [1.0] * spec.n_pairs
         table = rope.make_table(spec.theta, spec.n_dims, factors, n_ctx, spec.scale)
         device.write(rotary.table.buffer, 0, table)
