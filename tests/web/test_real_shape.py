@@ -183,7 +183,7 @@ def test_full_width_equals_the_oracle(page: Page, site: str, cut: Path) -> None:
     open_with_door(page, site)
     page.set_input_files("#folder", cut)
     page.locator("#ollama-title").click()
-    page.get_by_role("button", name=CUT).click(timeout=60_000)
+    page.locator("button.model", has_text=CUT).click(timeout=60_000)
     page.get_by_role("button", name="Load", exact=True).click(timeout=60_000)
     body = page.locator("body")
     expect(body).to_have_attribute("data-state", "ready", timeout=240_000)

@@ -178,8 +178,8 @@ const cases = {
     await loaded();
     const ids = await answer();
     for (const [place, name] of [
-      ['pyodide_app.run.engine:OutputParser', 'push'],
-      ['pyodide_app.run.engine:OutputParser', 'finish'],
+      ['pyodide_app.text.chat.gemma4_parser:OutputParser', 'push'],
+      ['pyodide_app.text.chat.gemma4_parser:OutputParser', 'finish'],
       ['pyodide_app.run.decoding:Queue', 'take'],
       ['pyodide_app.run.runner:Runner', '_reusable'],
       ['pyodide_app.browser.worker:Worker', '_predicted'],
