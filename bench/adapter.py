@@ -20,7 +20,7 @@ from typing import Any
 import wgpu
 
 from bench import arguments, record
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.gpu.wgpu_native import open_device
 
 
@@ -41,14 +41,14 @@ async def describe(name: str) -> dict[str, Any]:
     device = open_device(name)
     found = await record.device_record(device)
     begin = perf_counter()
-    choice = await variants.choose(device)
+    choice = await kernel_options.choose(device)
     seconds = perf_counter() - begin
     adapter = device._adapter  # which has more than an engine needs to know
     return {
         "adapters": listed(),
         "device": found,
         "chosen": {
-            **variants.record(choice, device.info),
+            **kernel_options.record(choice, device.info),
             "text": str(choice),
             "seconds": seconds,
         },

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from bench import arguments
 from bench.counting import CountingDevice
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.cli.models import open_model
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Limits
@@ -142,7 +142,7 @@ async def count_batch(checked: loader.Checked) -> Counter[str]:
     """Count what the host does for one more batch of a reply."""
     device, layout = CountingDevice(ADAPTER), checked.layout
     passes = Passes(device, layout)
-    choice = variants.of(layout.tuning, ADAPTER)
+    choice = kernel_options.of(layout.tuning, ADAPTER)
     loaded = loader.Loaded(checked.file, checked.fit, layout, None, passes, choice)
     engine = Engine(device, loaded)
     engine.pace = pace.Fixed(BATCH)

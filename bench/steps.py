@@ -23,8 +23,8 @@ from typing import Any
 
 from bench import arguments, cost, record, zeros
 from bench.timestamps import Stopwatch, open_timed
-from pyodide_app.adapter import variants
-from pyodide_app.adapter.variants import Choice
+from pyodide_app.adapter import kernel_options
+from pyodide_app.adapter.kernel_options import Choice
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
 from pyodide_app.graph.plan import Buffer, View
@@ -213,7 +213,7 @@ async def run(options: argparse.Namespace) -> int:
     bench = open_bench(options.adapter)
     device = await record.device_record(bench.device)
     begin = perf_counter()
-    choice = await variants.choose(bench.device)
+    choice = await kernel_options.choose(bench.device)
     chosen = {"kernels": str(choice), "seconds": perf_counter() - begin}
     print(f"{device['device']} ({device['backend']}), kernels: {choice}", flush=True)
     rows: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 
 from pyodide_app import errors
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.cli import console, conversation, jsonl, verbs
 from pyodide_app.pulled.catalogue import CATALOGUE
 from pyodide_app.run.sampling import SamplingOptions
@@ -91,11 +91,12 @@ def _add_engine(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--kv", choices=["f16", "f32"], default="f16")
     verb.add_argument("--context", type=int, metavar="N", help="tokens of context")
     verb.add_argument("--adapter", default="", help="part of the GPU's name")
+    names = ", ".join(kernel_options.NAMES)
     verb.add_argument(
         "--kernels",
         default="",
         metavar="LIST",
-        help=f"force some of {', '.join(variants.NAMES)}, or {variants.BASELINE}",
+        help=f"force some of {names}, or {kernel_options.BASELINE}",
     )
 
 

@@ -36,7 +36,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
 //#include "input/vector.wgsl"
-//#include "dot/{quant}.wgsl"
+//#include "dot/{weight}.wgsl"
 //#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"
 

@@ -38,7 +38,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> table: array<u32>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
-//#include "quant/{quant}.wgsl"
+//#include "quant/{weight}.wgsl"
 //#include "common/tile_{tile}.wgsl"
 
 var<private> first_row: u32;  // of the tile

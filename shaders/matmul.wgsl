@@ -28,7 +28,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-//#include "quant/{quant}.wgsl"
+//#include "quant/{weight}.wgsl"
 //#include "common/tile_{tile}.wgsl"
 
 var<private> first_row: u32;  // of the tile

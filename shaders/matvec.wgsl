@@ -34,7 +34,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 //#include "input/{input}.wgsl"
-//#include "dot/{quant}.wgsl"
+//#include "dot/{weight}.wgsl"
 //#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"
 

@@ -34,7 +34,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
 
-//#include "dot/{quant}.wgsl"
+//#include "dot/{weight}.wgsl"
 //#include "common/finite.wgsl"
 //#include "common/four_rows.wgsl"
 //#include "common/lanes_sum.wgsl"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gguf.types import BY_NAME
 from pyodide_app.gpu.device import Device
@@ -92,7 +92,7 @@ class Bench:
         `max_bytes` stands for a device whose bindings hold no more.
         """
         kind = BY_NAME[type_name]
-        info = TensorInfo(
+        info = FileTensor(
             "test.weight", tuple(dims), kind, BytesSource(raw), 0, len(raw)
         )
         limits = self.device.info.limits
@@ -116,7 +116,7 @@ class Bench:
         for i, array in enumerate(arrays):
             raw, name = array.astype("<f4").tobytes(), str(i)
             source = BytesSource(raw)
-            infos[name] = TensorInfo(name, (array.size,), kind, source, 0, len(raw))
+            infos[name] = FileTensor(name, (array.size,), kind, source, 0, len(raw))
         placed = weights.place_all(infos, self.device.info.limits)
         self.buffers.append(placed["0"].parts[0].view.buffer)
         tensors = [(placed[name], info) for name, info in infos.items()]

@@ -29,7 +29,7 @@ _ROUNDS = 3  # of timing, in turns: what else the device does hits both alike
 _SECONDS = 0.03  # of each
 
 
-class Bench:
+class Workbench:
     """Buffers for a trial; numbers are positive, so that sums err relative to them."""
 
     def __init__(self, device: Device) -> None:
@@ -126,16 +126,17 @@ class Trial:
     """What is computed by the baseline and by a twin, and compared."""
 
     n_tokens: int  # of the small pass
-    small: Callable[[Ops, Bench], Sequence[Tensor | Buffer]]  # a buffer holds halves
+    # What is compared; a buffer holds halves.
+    small: Callable[[Ops, Workbench], Sequence[Tensor | Buffer]]
     rtol: float  # between two right results, element by element
     large_tokens: int = 1
-    large: Callable[[Ops, Bench], None] | None = None  # what is timed
+    large: Callable[[Ops, Workbench], None] | None = None  # what is timed
 
 
 # -- the trials ------------------------------------------------------------------
 
 
-def _small_sums(ops: Ops, bench: Bench) -> list[Tensor]:
+def _small_sums(ops: Ops, bench: Workbench) -> list[Tensor]:
     """Multiply by odd shapes, in all forms of a workgroup; norms are sums, too."""
     plain = ops.linear(bench.floats(1, 37), bench.weight(17, 37))
     branch_norm, norm = bench.vectors(2, 68)
@@ -145,7 +146,7 @@ def _small_sums(ops: Ops, bench: Bench) -> list[Tensor]:
     return [plain, folded, stream.x]
 
 
-def _large_sums(ops: Ops, bench: Bench) -> None:
+def _large_sums(ops: Ops, bench: Workbench) -> None:
     """Multiply as a layer of the 26b model does, past what most caches hold."""
     x = bench.floats(1, 2816)
     weights = [bench.weight(4096, 2816, "Q4_K") for _ in range(4)]
@@ -153,7 +154,7 @@ def _large_sums(ops: Ops, bench: Bench) -> None:
         ops.linear(x, weights[i % 4])
 
 
-def _small_heads(ops: Ops, bench: Bench) -> list[Tensor | Buffer]:
+def _small_heads(ops: Ops, bench: Workbench) -> list[Tensor | Buffer]:
     """Store keys and values, and attend: all tokens, then the last one alone."""
     n, dim, n_heads = ops.n_tokens, 64, 2
     cache, turns = bench.cache(8, 1, dim), bench.rope(8, dim)
@@ -168,7 +169,7 @@ def _small_heads(ops: Ops, bench: Bench) -> list[Tensor | Buffer]:
     return [*all_of_them, cache.k, cache.v]
 
 
-def _large_heads(ops: Ops, bench: Bench) -> None:
+def _large_heads(ops: Ops, bench: Workbench) -> None:
     """Attend with one token to thousands."""
     n, dim, n_heads = ops.n_tokens, 256, 16
     cache = bench.cache(n, 4, dim)
@@ -179,12 +180,12 @@ def _large_heads(ops: Ops, bench: Bench) -> None:
         ops.attention(heads, cache)
 
 
-def _small_tiles(ops: Ops, bench: Bench) -> list[Tensor]:
+def _small_tiles(ops: Ops, bench: Workbench) -> list[Tensor]:
     """Multiply tiles that are cut off on all sides."""
     return [ops.linear(bench.floats(ops.n_tokens, 37), bench.weight(70, 37))]
 
 
-def _small_products(ops: Ops, bench: Bench) -> list[Tensor]:
+def _small_products(ops: Ops, bench: Workbench) -> list[Tensor]:
     """Multiply a vector by a matrix in blocks."""
     return [ops.linear(bench.floats(1, 64), bench.blocks(17, 64))]
 
@@ -260,8 +261,8 @@ async def _results(device: Device, trial: Trial, tune: Tuning) -> list[float]:
 
 
 @contextmanager
-def _bench(device: Device) -> Iterator[Bench]:
-    bench = Bench(device)
+def _bench(device: Device) -> Iterator[Workbench]:
+    bench = Workbench(device)
     try:
         yield bench
     finally:

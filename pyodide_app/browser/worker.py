@@ -14,7 +14,7 @@ from typing import Any
 
 from js import navigator
 
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
 from pyodide_app.browser.messages import (
     RUNTIME,
@@ -136,7 +136,7 @@ class Worker:
         sampling = sampling_defaults(engine.loaded.file.metadata)
         done = {"info": engine.info, "sampling": sampling}
         if not options.get("kernels"):
-            done["chosen"] = variants.record(engine.loaded.choice, device.info)
+            done["chosen"] = kernel_options.record(engine.loaded.choice, device.info)
         return done
 
     async def _open(self, number: int, message: Any) -> Sequence[OpenFile]:
@@ -327,7 +327,7 @@ def load_options(options: Mapping[str, Any], device: WebGPUDevice) -> LoadOption
     return LoadOptions(
         **said,
         memory=allowed_memory(device),
-        kernels=variants.parse(str(options.get("kernels") or "")),
+        kernels=kernel_options.parse(str(options.get("kernels") or "")),
         kept=(options.get("chosen") or {}).get(device.info.name),
     )
 

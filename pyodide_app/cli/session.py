@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 
 from pyodide_app import errors
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
 from pyodide_app.cli import report
 from pyodide_app.cli.models import Opened, open_model
@@ -85,7 +85,7 @@ class Session:
         engine.learn(self.opened.brought)
         for note in (*self.opened.notes, *engine.notes):
             print(f"note: {note}", file=sys.stderr)
-        if self.options.kernels or str(engine.loaded.choice) != variants.BASELINE:
+        if self.options.kernels or str(engine.loaded.choice) != kernel_options.BASELINE:
             print(f"kernels: {engine.loaded.choice}", file=sys.stderr)
         return engine
 
@@ -139,5 +139,5 @@ class Session:
             default_ctx=self.opened.options.n_ctx,
             kv=self.options.kv,
             memory=available_memory() if device.info.is_software else None,
-            kernels=variants.parse(self.options.kernels),
+            kernels=kernel_options.parse(self.options.kernels),
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyodide_app import errors
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.cli import report
 from pyodide_app.cli.inspection import describe, describe_text
 from pyodide_app.cli.models import size_text, table, verify
@@ -94,8 +94,8 @@ async def inspect(options: Namespace, closing: ExitStack) -> None:
     if options.fit:
         device = session.open_device()
         print(await session.fit(device))
-        asked = variants.parse(options.kernels)
-        print(f"kernels: {await variants.choose(device, asked)}")
+        asked = kernel_options.parse(options.kernels)
+        print(f"kernels: {await kernel_options.choose(device, asked)}")
         return
     summary = describe(await session.header())
     if options.json:

@@ -34,7 +34,7 @@ SMALLEST_TENSOR_INFO = 8 + 0 + 4 + 8 + 4 + 8  # name, n_dims, one dim, type, off
 
 
 @dataclass(frozen=True, slots=True)
-class TensorInfo:
+class FileTensor:
     """One tensor of the table: what it is and where its bytes lie."""
 
     name: str
@@ -43,7 +43,7 @@ class TensorInfo:
     source: ByteSource
     offset: int  # bytes from the start of `source`
     size: int  # bytes; 0 where the type's are not known
-    scale: TensorInfo | None = None  # a companion that multiplies this one's products
+    scale: FileTensor | None = None  # a companion that multiplies this one's products
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ class GGUFFile:
     version: int
     alignment: int
     metadata: Metadata
-    tensors: dict[str, TensorInfo]
+    tensors: dict[str, FileTensor]
     n_bytes: int  # of all files together
 
     @property
@@ -129,7 +129,7 @@ async def _read_file(source: ByteSource) -> GGUFFile:
     alignment = _alignment(reader, metadata)
     raw = [await _read_tensor_info(reader, i, n_tensors) for i in range(n_tensors)]
     data_start = -(-reader.offset // alignment) * alignment
-    tensors: dict[str, TensorInfo] = {}
+    tensors: dict[str, FileTensor] = {}
     for info in raw:
         if info.name in tensors:
             found = f"{quote(info.name)} twice"
@@ -225,7 +225,7 @@ async def _read_tensor_info(reader: HeaderReader, i: int, n: int) -> _RawInfo:
 
 def _place(
     info: _RawInfo, source: ByteSource, data_start: int, alignment: int
-) -> TensorInfo:
+) -> FileTensor:
     """Check type, size and place of a tensor, and give it its absolute offset."""
     what = f"{source.name}, tensor {quote(info.name)}"
     ggml_type = type_of(info.type_id)
@@ -252,10 +252,10 @@ def _place(
             expected=f"at least {begin + size}",
             remedy=INCOMPLETE,
         )
-    return TensorInfo(info.name, info.dims, ggml_type, source, begin, size)
+    return FileTensor(info.name, info.dims, ggml_type, source, begin, size)
 
 
-def _check_overlap(source: ByteSource, tensors: dict[str, TensorInfo]) -> None:
+def _check_overlap(source: ByteSource, tensors: dict[str, FileTensor]) -> None:
     ordered = sorted(tensors.values(), key=lambda tensor: tensor.offset)
     for left, right in pairwise(ordered):
         if left.offset + left.size > right.offset:
@@ -280,7 +280,7 @@ def _merge_shards(files: list[GGUFFile], sources: Sequence[ByteSource]) -> GGUFF
             remedy="Choose one model.",
         )
     files = _in_order(files, counts)
-    tensors: dict[str, TensorInfo] = {}
+    tensors: dict[str, FileTensor] = {}
     for file in files:
         for name, tensor in file.tensors.items():
             if name in tensors:

@@ -116,7 +116,7 @@ class BucketOps(MatrixOps):
                     "y_offset": y_offset,
                 },
                 (-(-weight.n_rows // tune.tile_rows), routing.tiles.shape[0], 1),
-                slots={"quant": weight.type.slug, "tile": tune.tile},
+                slots={"weight": weight.type.slug, "tile": tune.tile},
                 consts={"TILE_ROWS": tune.tile_rows, "TOKENS": tune.tile_tokens},
                 label=weight.name,
             )

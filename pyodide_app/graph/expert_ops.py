@@ -94,7 +94,7 @@ class ExpertOps(BucketOps):
                     "eps": eps,
                 },
                 (-(-part.count // FOUR), 1, 1),
-                slots={"quant": weight.dot},
+                slots={"weight": weight.dot},
                 # More lanes than a matvec has: there are few rows to share.
                 overrides={"LANES": self.tuning.threads // FOUR, "ROWS": 1},
                 label=weight.name,
@@ -178,7 +178,7 @@ class ExpertOps(BucketOps):
                     "is_later": int(part is not weight.parts[0]),
                 },
                 (-(-weight.n_rows // (FOUR * self.tuning.rows)), 1, 1),
-                slots={"quant": weight.dot},
+                slots={"weight": weight.dot},
                 overrides={
                     "LANES": self.tuning.lanes,
                     "ROWS": self.tuning.rows,

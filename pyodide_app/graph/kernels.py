@@ -2,7 +2,7 @@
 
 The header of a kernel file is read by the machine (bindings, overrides, consts), so it
 cannot rot. Four things may vary, in this order of preference: a field of `Params`, an
-`override`, an include slot (`//#include "quant/{quant}.wgsl"`), another kernel file.
+`override`, an include slot (`//#include "quant/{weight}.wgsl"`), another kernel file.
 
 A slot that a variant leaves open stands for what every device can run: see BASELINE. A
 file that needs more says so in its header, as in `// needs subgroups`. The `enable`
@@ -29,7 +29,7 @@ BASELINE = {
     "reduce": "workgroup",
     "element": "f32",
     "four": "looped",
-    "dot": "f32",
+    "precision": "f32",
 }
 # What WGSL calls the features that files may need, by WebGPU's names for them.
 FEATURES = {"subgroups": "subgroups", "shader-f16": "f16"}

@@ -81,7 +81,7 @@ class MatrixOps(InputOps):
                 fold(-(-part.count // (FOUR * self.tuning.rows))),
                 slots={
                     "input": "plain" if weight.n_cols % 4 else "vector",
-                    "quant": weight.dot,
+                    "weight": weight.dot,
                 },
                 overrides={"LANES": self.tuning.lanes, "ROWS": self.tuning.rows},
                 label=weight.name,
@@ -184,7 +184,7 @@ class MatrixOps(InputOps):
                     "row_begin": part.begin,
                 },
                 (-(-part.count // tune.tile_rows), -(-n // tune.tile_tokens), 1),
-                slots={"quant": weight.type.slug, "tile": tune.tile},
+                slots={"weight": weight.type.slug, "tile": tune.tile},
                 consts={"TILE_ROWS": tune.tile_rows, "TOKENS": tune.tile_tokens},
                 label=weight.name,
             )

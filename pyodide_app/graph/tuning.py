@@ -39,11 +39,11 @@ class Tuning:
     prefill_stage: int  # words of keys staged at a time
     prefill_sums: int  # numbers that one thread adds up, at most
     chunk: int  # tokens of a prompt that are prefilled in one pass
-    # What not every device can do; variants.py chooses.
+    # What not every device can do; kernel_options.py chooses.
     subgroup: int = 0  # threads that share a subgroup for sure; 0: it is not used
     kv_f16: str = "f16"  # how keys and values in f16 are read, common/kv_{kv_f16}.wgsl
     element: str = "f32"  # of a tile in workgroup memory, common/element_{element}.wgsl
-    dot: str = "f32"  # what a vector is multiplied as, common/halves_{dot}.wgsl
+    precision: str = "f32"  # of what is multiplied, common/halves_{precision}.wgsl
 
     @property
     def label(self) -> str:
@@ -55,8 +55,8 @@ class Tuning:
         found = {"element": self.element} if self.element != "f32" else {}
         if self.four != "looped":
             found["four"] = self.four
-        if self.dot != "f32":
-            found["dot"] = self.dot
+        if self.precision != "f32":
+            found["precision"] = self.precision
         for slot, threads in (
             ("lanes", sizes.get("LANES")),
             ("reduce", sizes.get("WG")),

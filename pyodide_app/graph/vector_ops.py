@@ -26,7 +26,7 @@ class VectorOps(Recorder):
                     "scale": scale,
                 },
                 (-(-dim // self.tuning.threads), n, 1),
-                slots={"quant": weight.type.slug},
+                slots={"weight": weight.type.slug},
                 overrides={"WG": self.tuning.threads},
                 label=weight.name,
             )

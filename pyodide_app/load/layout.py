@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pyodide_app import errors
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gpu.device import Limits
 from pyodide_app.graph import rope
 from pyodide_app.graph.arena import Arena
@@ -65,7 +65,7 @@ class Layout:
 def describe(
     family: Family,
     config: Config,
-    chosen: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
     limits: Limits,
     tune: Tuning,
     *,
@@ -96,7 +96,7 @@ def describe(
 def _describe(
     family: Family,
     config: Config,
-    chosen: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
     limits: Limits,
     tune: Tuning,
     n_ctx: int,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pyodide_app import errors
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.gguf.floats import FLOATS, widen
-from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
+from pyodide_app.gguf.reader import FileTensor, GGUFFile, read_gguf
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
 from pyodide_app.graph import rope
@@ -68,7 +68,7 @@ class Loaded(Checked):
 
     tokenizer: Tokenizer | None  # None for a file without a vocabulary
     passes: Passes
-    choice: variants.Choice  # of kernels
+    choice: kernel_options.Choice  # of kernels
 
     @property
     def model(self) -> Model:
@@ -93,7 +93,7 @@ class _Header:
     file: GGUFFile
     family: Family
     config: Config
-    chosen: dict[str, TensorInfo]
+    chosen: dict[str, FileTensor]
 
     @property
     def pairs(self) -> list[int]:
@@ -106,7 +106,7 @@ class _Header:
             self.family, self.config, self.chosen, adapter, options
         )
 
-    def resident(self, fitted: Fit) -> dict[str, TensorInfo]:
+    def resident(self, fitted: Fit) -> dict[str, FileTensor]:
         """Return the tensors that go to the device."""
         on_host = fitted.mode == preflight.HOST_EMBEDDINGS
         left = self.family.host_table if on_host else None
@@ -142,7 +142,9 @@ async def load(
     progress(Progress("header", 0, 1))
     header = await _read_header(sources)
     progress(Progress("kernels", 0, 1))
-    choice = await variants.choose(device, options.kernels, options.kept, options.tune)
+    choice = await kernel_options.choose(
+        device, options.kernels, options.kept, options.tune
+    )
     options = replace(options, tune=choice.tune)
     arranged = header.arrange(device.info, options)
     header, pairs = await _with_factors(header), header.pairs
@@ -272,7 +274,7 @@ async def _upload(
     await weights.upload(device, layout.tuning, tensors, on_bytes)
 
 
-def _total(infos: Mapping[str, TensorInfo]) -> int:
+def _total(infos: Mapping[str, FileTensor]) -> int:
     return sum(info.size for info in infos.values())
 
 
@@ -305,7 +307,7 @@ async def _with_factors(header: _Header) -> _Header:
     return replace(header, config=replace(header.config, ropes=tuple(ropes)))
 
 
-async def _read_factors(info: TensorInfo, spec: RopeSpec) -> RopeSpec:
+async def _read_factors(info: FileTensor, spec: RopeSpec) -> RopeSpec:
     """Return how heads turn by the factors of a tensor: 1e30 means unrotated."""
     n_pairs = spec.n_dims // 2
     if info.dims != (n_pairs,) or info.type.name not in FLOATS:

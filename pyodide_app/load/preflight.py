@@ -11,7 +11,7 @@ from typing import Any
 
 from pyodide_app import errors
 from pyodide_app.adapter.measure import Measured
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gpu.device import AdapterInfo
 from pyodide_app.graph import tuning
 from pyodide_app.graph.kv_cache import KV_BYTES
@@ -39,7 +39,7 @@ class LoadOptions:
     memory: int | None = None  # bytes that the device may hold, where that is known
     host_embeddings: bool = False  # leave per-layer embeddings in the file in any case
     tune: tuning.Tuning | None = None  # None: what suits the adapter
-    kernels: tuple[str, ...] | None = None  # options of variants.py; None: the fastest
+    kernels: tuple[str, ...] | None = None  # of kernel_options.py; None: the fastest
     kept: object = None  # what that came to on this adapter, from an earlier load
 
 
@@ -78,7 +78,7 @@ class Prediction:
 def arrange(
     family: Family,
     config: Config,
-    chosen: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
     adapter: AdapterInfo,
     options: LoadOptions,
 ) -> tuple[Fit, Layout]:
@@ -109,7 +109,7 @@ def arrange(
 def longest_context(
     family: Family,
     config: Config,
-    chosen: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
     adapter: AdapterInfo,
     options: LoadOptions,
 ) -> int:
@@ -208,7 +208,7 @@ def describe_text(fit: Fit, prediction: Prediction | None = None) -> str:
 # -- bytes of a step -------------------------------------------------------------
 
 
-def step_bytes(config: Config, chosen: Mapping[str, TensorInfo]) -> int:
+def step_bytes(config: Config, chosen: Mapping[str, FileTensor]) -> int:
     """Return how many bytes of weights a decode step reads.
 
     All of each layer's dense tensors, those experts that a token takes, the output
@@ -244,7 +244,7 @@ def kv_bytes_read(config: Config, kv: str, n_keys: int) -> int:
 def _arrange(
     family: Family,
     config: Config,
-    chosen: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
     adapter: AdapterInfo,
     options: LoadOptions,
 ) -> tuple[Fit, Layout]:
@@ -274,7 +274,7 @@ def _arrange(
 
 def _add_up(
     config: Config,
-    chosen: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
     described: Layout,
     mode: str,
     options: LoadOptions,

@@ -10,7 +10,7 @@ from math import gcd
 
 from pyodide_app import errors
 from pyodide_app.gguf.floats import F32, FLOATS, widen
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gguf.types import GGMLType
 from pyodide_app.gpu.device import Device, Limits
@@ -32,7 +32,7 @@ def bytes_of(kind: GGMLType, n_elements: int) -> int:
     return -(-n_bytes // LOAD_BYTES) * LOAD_BYTES
 
 
-def place(info: TensorInfo, limits: Limits) -> Weight:
+def place(info: FileTensor, limits: Limits) -> Weight:
     """Describe where a tensor goes, splitting what one binding cannot hold.
 
     A vector of 16-bit floats becomes one of 32 bits.
@@ -66,7 +66,7 @@ def place(info: TensorInfo, limits: Limits) -> Weight:
     return Weight(info.name, kind, info.dims, tuple(parts))
 
 
-def place_all(infos: Mapping[str, TensorInfo], limits: Limits) -> dict[str, Weight]:
+def place_all(infos: Mapping[str, FileTensor], limits: Limits) -> dict[str, Weight]:
     """Describe where the tensors of a model go.
 
     Vectors lie together, those of a layer always, so that a kernel reads several of
@@ -117,7 +117,7 @@ def _aligned(vector: Weight) -> int:
 async def upload(
     device: Device,
     tuning: Tuning,
-    tensors: Iterable[tuple[Weight, TensorInfo]],
+    tensors: Iterable[tuple[Weight, FileTensor]],
     on_bytes: Callable[[int], None],
 ) -> None:
     """Stream tensors from their files to their places; split types are repacked.
@@ -154,7 +154,7 @@ async def upload(
 
 
 async def _write_tail(
-    device: Device, weight: Weight, info: TensorInfo, part: Part
+    device: Device, weight: Weight, info: FileTensor, part: Part
 ) -> None:
     """Write what stands behind the blocks, where the type has something there."""
     if tail := await read_tail(weight, info, part):
@@ -162,7 +162,7 @@ async def _write_tail(
         device.write(part.view.buffer, end - len(tail), tail)
 
 
-def _ranges(weight: Weight, info: TensorInfo) -> Iterator[tuple[Part, int, int]]:
+def _ranges(weight: Weight, info: FileTensor) -> Iterator[tuple[Part, int, int]]:
     """Yield the parts of a tensor, and where each begins and ends in its file."""
     unit_bytes = info.size // (info.dims[-1] if len(info.dims) > 1 else 1)
     for part in weight.parts:
@@ -217,7 +217,7 @@ class HostRows:
     one part: the pass's own scratch, which one binding holds, is wider.
     """
 
-    def __init__(self, info: TensorInfo, n_rows: int, limits: Limits) -> None:
+    def __init__(self, info: FileTensor, n_rows: int, limits: Limits) -> None:
         """Describe the buffers for passes over up to `n_rows` tokens."""
         self.info = info
         self.weight = place(replace(info, dims=(info.dims[0], n_rows)), limits)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pyodide_app import errors
 from pyodide_app.gguf.metadata import FLOAT32_MAX, Metadata
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gguf.strings import quote
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Config:
 class Reader:
     """Typed access to an architecture's keys, with bounds."""
 
-    def __init__(self, metadata: Metadata, tensors: Mapping[str, TensorInfo]) -> None:
+    def __init__(self, metadata: Metadata, tensors: Mapping[str, FileTensor]) -> None:
         self.metadata = metadata
         self.tensors = tensors
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pyodide_app import errors
 from pyodide_app.gguf.floats import FLOATS
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.graph.kv_cache import LayerCache, make_layer
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, View
@@ -27,7 +27,7 @@ class Family:
     title: str
     read: Callable[[Reader], Config]
     # Of a layer, without `blk.N.`; what all layers share is known.
-    layer_tensors: Callable[[Config, Layer, Mapping[str, TensorInfo]], list[Expected]]
+    layer_tensors: Callable[[Config, Layer, Mapping[str, FileTensor]], list[Expected]]
     run_layer: Callable[[Ops, Model, Layer, Residual, Tensor | None], Residual]
     more_tensors: Callable[[Config], list[Expected]] = lambda config: []
     # What layers read beside the stream: from the tokens and the embeddings.
@@ -99,7 +99,7 @@ def make_slots(config: Config) -> dict[int, ExpertSlots]:
 
 
 def expected_tensors(
-    family: Family, config: Config, tensors: Mapping[str, TensorInfo]
+    family: Family, config: Config, tensors: Mapping[str, FileTensor]
 ) -> list[Expected]:
     """List the tensors of the forward pass with their dims, in layer order."""
     dim = config.dim
@@ -140,15 +140,15 @@ def mlp_tensors(config: Config, layer: Layer) -> list[Expected]:
 
 
 def select_tensors(
-    family: Family, config: Config, tensors: Mapping[str, TensorInfo]
-) -> dict[str, TensorInfo]:
+    family: Family, config: Config, tensors: Mapping[str, FileTensor]
+) -> dict[str, FileTensor]:
     """Return the tensors that the forward pass needs, under one name each.
 
     Vision and audio towers, unused keys and values of shared layers and the like are
     left out, whatever their types. Raises ShapeError for a missing tensor or a wrong
     shape, UnsupportedFormatError for a type that no kernel reads.
     """
-    chosen: dict[str, TensorInfo] = {}
+    chosen: dict[str, FileTensor] = {}
     expected = expected_tensors(family, config, tensors)
     own = {name for name, _, _ in expected}
     for name, dims, optional in expected:
@@ -183,12 +183,12 @@ def select_tensors(
     return chosen
 
 
-def _companion(info: TensorInfo, what: str) -> str:
+def _companion(info: FileTensor, what: str) -> str:
     """Return the name that a scale of a tensor goes by."""
     return f"{info.name.removesuffix('.weight')}.{what}"
 
 
-def _check_scale(info: TensorInfo, scale: TensorInfo) -> None:
+def _check_scale(info: FileTensor, scale: FileTensor) -> None:
     """Raise UnsupportedFormatError for a scale that no kernel would multiply by."""
     per_expert = [info.dims[2:]] if len(info.dims) == 3 else []
     fits = scale.dims in [(1,), *per_expert] and scale.type.name in FLOATS
@@ -205,8 +205,8 @@ def _check_scale(info: TensorInfo, scale: TensorInfo) -> None:
 
 def _check_known(
     family: Family,
-    chosen: Mapping[str, TensorInfo],
-    tensors: Mapping[str, TensorInfo],
+    chosen: Mapping[str, FileTensor],
+    tensors: Mapping[str, FileTensor],
 ) -> None:
     """Raise UnsupportedFormatError for a tensor of a layer that nobody would read."""
     read = {info.name for info in chosen.values()}

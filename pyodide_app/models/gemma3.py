@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pyodide_app import errors
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Tensor
 from pyodide_app.models.blocks import attention, gated_mlp
@@ -129,7 +129,7 @@ def _layers(
 
 
 def layer_tensors(
-    config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
+    config: Config, layer: Layer, tensors: Mapping[str, FileTensor]
 ) -> list[Expected]:
     """List the tensors of a layer."""
     head = (layer.head_dim,)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyodide_app import errors
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.models.config import (
     MAX_LAYERS,
     Config,
@@ -164,7 +164,7 @@ def more_tensors(config: Config) -> list[Expected]:
 
 
 def layer_tensors(
-    config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
+    config: Config, layer: Layer, tensors: Mapping[str, FileTensor]
 ) -> list[Expected]:
     """List the tensors of a layer."""
     dim, head = config.dim, layer.head_dim

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pyodide_app import errors
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Tensor
 from pyodide_app.models.blocks import attention, gated_mlp
@@ -128,7 +128,7 @@ def _rope(reader: Reader, head_dim: int, pairs: str, theta: float) -> RopeSpec:
 
 
 def layer_tensors(
-    config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
+    config: Config, layer: Layer, tensors: Mapping[str, FileTensor]
 ) -> list[Expected]:
     """List the tensors of a layer; queries, keys and values may have biases."""
     has_biases = f"blk.{layer.index}.attn_q.bias" in tensors

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.models import llama
 from pyodide_app.models.config import Config, Layer, Reader
 from pyodide_app.models.family import Expected, Family
@@ -24,7 +24,7 @@ def read(reader: Reader) -> Config:
 
 
 def layer_tensors(
-    config: Config, layer: Layer, tensors: Mapping[str, TensorInfo]
+    config: Config, layer: Layer, tensors: Mapping[str, FileTensor]
 ) -> list[Expected]:
     """List the tensors of a layer: those of Llama, and three biases."""
     return llama.plain_tensors(config, layer) + llama.biases(layer)

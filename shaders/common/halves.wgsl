@@ -2,7 +2,7 @@
 //
 // A row is SPAN first halves, then the SPAN second ones, again and again: so a load of 16
 // bytes has the low nibbles of one half, and the high nibbles of the other. The format
-// gives SPAN, and includes halves_f32 or halves_{dot}, which give `chunk_x` and, of what
+// gives SPAN, and includes halves_f32 or halves_{precision}, which give `chunk_x` and, of what
 // is not scaled yet, `bytes_dots` and `signed_dots`.
 const CHUNK: u32 = 32u;
 

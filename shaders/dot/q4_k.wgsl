@@ -6,7 +6,7 @@ const SPAN: u32 = 2u;
 //#include "common/loads_16.wgsl"
 //#include "common/sixteen.wgsl"
 //#include "common/halves.wgsl"
-//#include "common/halves_{dot}.wgsl"
+//#include "common/halves_{precision}.wgsl"
 //#include "common/k_scales.wgsl"
 //#include "common/rows_dot.wgsl"
 

@@ -8,7 +8,7 @@ const SPAN: u32 = 1u;
 //#include "common/loads_4.wgsl"
 //#include "common/sixteen.wgsl"
 //#include "common/halves.wgsl"
-//#include "common/halves_{dot}.wgsl"
+//#include "common/halves_{precision}.wgsl"
 //#include "common/fifths.wgsl"
 //#include "common/plane.wgsl"
 //#include "common/rows_dot.wgsl"

@@ -6,7 +6,7 @@ const BODY_WORDS: u32 = 8u;
 //#include "common/bytes.wgsl"
 //#include "common/loads_16.wgsl"
 //#include "common/sixteen.wgsl"
-//#include "common/signed_{dot}.wgsl"
+//#include "common/signed_{precision}.wgsl"
 //#include "common/plane.wgsl"
 //#include "common/rows_dot.wgsl"
 

@@ -35,12 +35,12 @@ def test_puts_includes_in_place_and_consts_in_front(shaders: Path) -> None:
     write(
         shaders,
         {
-            "double.wgsl": '//#include "quant/{quant}.wgsl"\nfn main() {}\n',
+            "double.wgsl": '//#include "quant/{weight}.wgsl"\nfn main() {}\n',
             "quant/a.wgsl": '//#include "common/b.wgsl"\nfn a() {}',
             "common/b.wgsl": "fn b() {}",
         },
     )
-    code = Variant("double", (("quant", "a"),), (("N", 4),)).code
+    code = Variant("double", (("weight", "a"),), (("N", 4),)).code
     assert code == "const N = 4u;\nfn b() {}\nfn a() {}\nfn main() {}\n"
 
 

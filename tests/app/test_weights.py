@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pyodide_app.gguf.floats import widen
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gguf.types import BY_NAME
 from pyodide_app.gpu.device import Limits
@@ -17,14 +17,14 @@ from pyodide_app.load import weights
 LIMITS = Limits(1 << 27, 1 << 28, 16384, 256, 8, 65535)
 
 
-def infos(**dims: tuple[int, ...]) -> dict[str, TensorInfo]:
+def infos(**dims: tuple[int, ...]) -> dict[str, FileTensor]:
     """Describe F32 tensors, under names that are not always their own."""
     found = {}
     for name, shape in dims.items():
         n = 4
         for length in shape:
             n *= length
-        found[name] = TensorInfo(f"own.{name}", shape, BY_NAME["F32"], _NOWHERE, 0, n)
+        found[name] = FileTensor(f"own.{name}", shape, BY_NAME["F32"], _NOWHERE, 0, n)
     return found
 
 
@@ -63,7 +63,7 @@ def test_the_vectors_of_a_layer_lie_together_wherever_a_binding_ends() -> None:
 
 @pytest.mark.parametrize("kind", ["F16", "BF16"])
 def test_vectors_of_16_bits_become_floats(kind: str) -> None:
-    info = TensorInfo("v", (70,), BY_NAME[kind], _NOWHERE, 0, 140)
+    info = FileTensor("v", (70,), BY_NAME[kind], _NOWHERE, 0, 140)
     placed = weights.place(info, LIMITS)
     assert placed.type.name == "F32" and placed.parts[0].view.size == 288
     matrix = dataclasses.replace(info, dims=(70, 1))
@@ -91,8 +91,8 @@ def test_what_stands_behind_blocks_is_in_every_part(
     n = 64  # rows of four blocks, or experts
     dims = (256, 4, n) if n_experts > 1 else (unit, n)
     n_bytes = unit * n // type_.block_size * type_.block_bytes
-    scale = TensorInfo("s", (n_experts,), BY_NAME["F32"], _NOWHERE, 0, 4 * n_experts)
-    info = TensorInfo("w", dims, type_, _NOWHERE, 0, n_bytes, scale=scale)
+    scale = FileTensor("s", (n_experts,), BY_NAME["F32"], _NOWHERE, 0, 4 * n_experts)
+    info = FileTensor("w", dims, type_, _NOWHERE, 0, n_bytes, scale=scale)
     most = n_bytes // 2 + 8192
     small = dataclasses.replace(LIMITS, max_binding_bytes=most)
     for part in (placed := weights.place(info, small)).parts:
@@ -108,7 +108,7 @@ def test_what_stands_behind_blocks_is_in_every_part(
 def test_no_part_with_its_whole_loads_is_more_than_a_binding(rest: int) -> None:
     # 17 rows of 34 bytes are 578; rounded up to loads of 16 bytes, 592.
     small = dataclasses.replace(LIMITS, max_binding_bytes=576 + rest)
-    info = TensorInfo("w", (32, 90), BY_NAME["Q8_0"], _NOWHERE, 0, 90 * 34)
+    info = FileTensor("w", (32, 90), BY_NAME["Q8_0"], _NOWHERE, 0, 90 * 34)
     parts = weights.place(info, small).parts
     assert sum(part.count for part in parts) == 90
     assert [part.begin for part in parts] == [0, 16, 32, 48, 64, 80]

@@ -12,7 +12,7 @@ import pytest
 from oracle.families import open_model
 from oracle.quant import random_blocks
 from pyodide_app.errors import UnsupportedFormatError
-from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
+from pyodide_app.gguf.reader import FileTensor, GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from tests.app.gguf_bytes import build_gguf
 from tests.compare import relative_l2
@@ -49,7 +49,7 @@ def remade(path: Path) -> tuple[GGUFFile, Tensors]:
 
 
 def halved(
-    info: TensorInfo, raw: bytes, kind: str
+    info: FileTensor, raw: bytes, kind: str
 ) -> tuple[str, tuple[int, ...], str, bytes]:
     """Round a vector to 16 bits."""
     values = np.frombuffer(raw, "<f4")
@@ -63,7 +63,7 @@ def halved(
     return info.name, info.dims, kind, brains.tobytes()
 
 
-def matrix(info: TensorInfo, rng: np.random.Generator) -> Tensors:
+def matrix(info: FileTensor, rng: np.random.Generator) -> Tensors:
     """Make a matrix, with a scale of it, or of each expert, and one of its input.
 
     In layer 1 all experts have one scale together.

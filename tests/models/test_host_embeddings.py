@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.gguf.reader import TensorInfo
+from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gguf.sources import BytesSource, FileSource
 from pyodide_app.gguf.types import BY_NAME, TYPES, GGMLType
 from pyodide_app.graph import tuning
@@ -165,9 +165,9 @@ def test_what_stands_behind_blocks_stands_behind_gathered_rows(type_name: str) -
     kind, scale = BY_NAME[type_name], np.float32(0.75)
     source = BytesSource(weights_of.raw + scale.tobytes())
     size = len(weights_of.raw)
-    info = TensorInfo("table", (512, 300), kind, source, 0, size)
+    info = FileTensor("table", (512, 300), kind, source, 0, size)
     if kind.has_scales:
-        beside = TensorInfo("scale", (1,), BY_NAME["F32"], source, size, 4)
+        beside = FileTensor("scale", (1,), BY_NAME["F32"], source, size, 4)
         info = dataclasses.replace(info, scale=beside)
     gpu, ids = device(), [299, 7, 7, 131]
     rows = weights.HostRows(info, 5, gpu.info.limits)

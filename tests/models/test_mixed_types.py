@@ -12,7 +12,7 @@ import pytest
 
 from oracle.gemma4 import Gemma4
 from oracle.quant import random_blocks
-from pyodide_app.gguf.reader import GGUFFile, TensorInfo, read_gguf
+from pyodide_app.gguf.reader import FileTensor, GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.types import TYPES
 from tests.app.gguf_bytes import build_gguf
@@ -46,7 +46,7 @@ def sizes(file: GGUFFile) -> dict[str, object]:
 
 
 def remake(
-    info: TensorInfo, source: FileSource, turn: count[int], rng: np.random.Generator
+    info: FileTensor, source: FileSource, turn: count[int], rng: np.random.Generator
 ) -> tuple[str, tuple[int, ...], str, bytes]:
     """Return a tensor for `build_gguf`."""
     if len(info.dims) == 1:

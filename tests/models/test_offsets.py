@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.gguf.reader import TensorInfo, read_gguf
+from pyodide_app.gguf.reader import FileTensor, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import whole
@@ -21,7 +21,7 @@ from tests.gpu import device
 from tests.real_blocks import Entry
 
 
-def on_the_gpu(info: TensorInfo) -> bytes:
+def on_the_gpu(info: FileTensor) -> bytes:
     """Upload a tensor as the loader does, and read it back."""
     gpu = device()
     placed = weights.place(info, gpu.info.limits)

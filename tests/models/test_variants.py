@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from pyodide_app.__main__ import main
-from pyodide_app.adapter import trials, variants
-from pyodide_app.adapter.variants import OPTIONS, Option
+from pyodide_app.adapter import kernel_options, trials
+from pyodide_app.adapter.kernel_options import OPTIONS, Option
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import NativeDevice, open_device
 from pyodide_app.graph.kernels import Variant
@@ -55,7 +55,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
 
     def spoiled(variant: Variant, enabled: Container[str]) -> str:
         code = CODE(variant, enabled)
-        is_twin = variant.features or ("dot", "int8") in variant.slots
+        is_twin = variant.features or ("precision", "int8") in variant.slots
         return code.replace(right, wrong) if is_twin else code
 
     monkeypatch.setattr(Variant, "code_for", spoiled)
@@ -90,7 +90,7 @@ def test_what_does_not_compile_is_left_and_said(
     monkeypatch: pytest.MonkeyPatch, fresh: NativeDevice
 ) -> None:
     spoil(monkeypatch, "fn lanes_sum", "fn function lanes_sum")
-    choice = asyncio.run(variants.choose(fresh, ["subgroup", "f16-kv"]))
+    choice = asyncio.run(kernel_options.choose(fresh, ["subgroup", "f16-kv"]))
     assert choice.options == ("f16-kv",)
     assert choice.refused["subgroup"].startswith("it failed in its self-test (")
 

@@ -30,7 +30,7 @@ SLOTS = {
     "tile": ["private", "workgroup"],
     # Of kernels that multiply by rows:
     "four": ["looped", "unrolled"],
-    "dot": ["f32", "int8"],
+    "precision": ["f32", "int8"],
 }
 INPUT_OF_MATVEC = ["plain", "vector"]
 CONSTS = {
@@ -74,7 +74,7 @@ def variants(kernel: str) -> list[Variant]:
     others = [
         slot for name, of in folders.items() for slot in of if name not in MATRICES
     ]
-    others += ["four", "dot"] if "dot" in folders else []
+    others += ["four", "precision"] if "dot" in folders else []
     choices = [[(slot, value) for value in values_of(kernel, slot)] for slot in others]
     formats = formats_of(folders)
     sizes = [

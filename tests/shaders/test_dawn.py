@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pyodide_app import errors
-from pyodide_app.adapter import variants
+from pyodide_app.adapter import kernel_options
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, whole
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
@@ -59,7 +59,7 @@ class Watched(DawnDevice):
 
     def forced(self, tune: Tuning, *options: str) -> Tuning:
         """Return a tuning with these options, whatever they gain."""
-        for option in variants.OPTIONS:
+        for option in kernel_options.OPTIONS:
             if option.name in options:
                 assert not option.lacks(self.info)
                 tune = option.apply(tune, self.info)
@@ -116,13 +116,13 @@ def test_a_tile_in_halves_rounds_its_weights_alone(dawn: Watched) -> None:
 
 def test_products_of_int8_match_the_oracle(dawn: Watched) -> None:
     test_matvec.test_multiplies_what_is_quantised_to_int8("Q4_K", "unrolled")
-    assert all(("dot", "int8") in variant.slots for variant in dawn.ran)
+    assert all(("precision", "int8") in variant.slots for variant in dawn.ran)
 
 
 def test_a_device_tries_its_twins_and_finds_them_right(dawn: Watched) -> None:
     # Without the keys and values, whose trial compiles many kernels: they are above.
-    asked = [name for name in variants.NAMES if name != "f16-kv"]
-    chosen = asyncio.run(variants.choose(dawn, asked))
+    asked = [name for name in kernel_options.NAMES if name != "f16-kv"]
+    chosen = asyncio.run(kernel_options.choose(dawn, asked))
     assert list(chosen.options) == asked and not chosen.refused
 
 

@@ -69,7 +69,7 @@ def test_multiplies_what_is_quantised_to_int8(type_name: str) -> None:
     weights, w = matrix(type_name, 4, 9, dim), random_input(2, 1, 3)
     x = matrices.off_ties(random_input(1, 3, dim))
     idx = np.array([[3, 0, 2]], np.uint32)
-    with bench(dataclasses.replace(HARDWARE, dot="int8")) as on:
+    with bench(dataclasses.replace(HARDWARE, precision="int8")) as on:
         slots, placed = expert_slots(on, range(4)), weights.place(on)
         routing = Routing(on.tensor(idx), on.tensor(w))
         (y,) = on.run(lambda ops: ops.expert_down(on.tensor(x), placed, routing, slots))

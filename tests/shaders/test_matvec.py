@@ -53,7 +53,7 @@ def test_runs_with_any_number_of_lanes(type_name: str, tune: Tuning) -> None:
 @pytest.mark.parametrize("four", ["looped", "unrolled"])
 @pytest.mark.parametrize("type_name", matrices.INT8)
 def test_multiplies_what_is_quantised_to_int8(type_name: str, four: str) -> None:
-    tune = dataclasses.replace(HARDWARE, dot="int8", four=four)
+    tune = dataclasses.replace(HARDWARE, precision="int8", four=four)
     with bench(tune) as on:
         for i, dim in enumerate(matrices.widths(type_name)):
             # Of any size, and a half without anything in it.
@@ -72,7 +72,7 @@ def test_multiplies_what_is_quantised_to_int8(type_name: str, four: str) -> None
 
 
 def test_int8_leaves_other_types_as_they_are() -> None:
-    with bench(dataclasses.replace(HARDWARE, dot="int8")) as on:
+    with bench(dataclasses.replace(HARDWARE, precision="int8")) as on:
         for type_name in set(matrices.FORMATS) - set(matrices.INT8):
             check(on, matrix(type_name, 5, 256))
 

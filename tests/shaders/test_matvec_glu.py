@@ -101,7 +101,7 @@ def test_multiplies_a_given_vector(tune: Tuning, given: bool, unit: str) -> None
 def test_multiplies_what_is_quantised_to_int8() -> None:
     gate, up = matrix("Q4_K", 37, 512, seed=1), matrix("Q6_K", 37, 512, seed=2)
     x = matrices.off_ties(random_input(3, 1, 512))
-    with bench(dataclasses.replace(HARDWARE, dot="int8")) as on:
+    with bench(dataclasses.replace(HARDWARE, precision="int8")) as on:
         first, second = gate.place(on), up.place(on)
         (y,) = on.run(lambda ops: ops.gated(on.tensor(x), first, second))
     h = oracle.quantise_int8(x)

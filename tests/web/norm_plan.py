@@ -108,7 +108,7 @@ def norm(
 
 def matvec(x: View, matrix: View, y: View) -> Dispatch:
     """Return the product with the matrix."""
-    slots = (("input", "vector"), ("quant", "f32"))
+    slots = (("input", "vector"), ("weight", "f32"))
     fours = 2  # of rows of a workgroup
     return Dispatch(
         Variant("matvec", slots, (), (("LANES", 4), ("ROWS", fours))),

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pyodide_app import errors
-from pyodide_app.adapter import trials, variants
-from pyodide_app.adapter.variants import Choice
+from pyodide_app.adapter import kernel_options, trials
+from pyodide_app.adapter.kernel_options import Choice
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph import tuning
 from pyodide_app.graph.tuning import Tuning
@@ -44,8 +44,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trials play what the device says, in place of its kernels."""
 
     def added(device: Device, base: Tuning, twin: Tuning) -> str:
-        before = variants.of(base, device.info).options
-        (name,) = set(variants.of(twin, device.info).options) - set(before)
+        before = kernel_options.of(base, device.info).options
+        (name,) = set(kernel_options.of(twin, device.info).options) - set(before)
         return name
 
     async def problem(device: Any, _: object, base: Tuning, twin: Tuning) -> str:
@@ -70,7 +70,7 @@ def choose(
 ) -> Choice:
     """Choose for a device that only plays one."""
     gpu: Any = device
-    return asyncio.run(variants.choose(gpu, asked, kept))
+    return asyncio.run(kernel_options.choose(gpu, asked, kept))
 
 
 def test_takes_what_is_right_and_faster_and_rounds_nothing() -> None:
@@ -119,7 +119,7 @@ def test_what_is_asked_for_is_tried_but_not_timed() -> None:
 
 def test_baseline_can_be_asked_for() -> None:
     device = Device()
-    assert str(choose(device, variants.parse("baseline"))) == "baseline"
+    assert str(choose(device, kernel_options.parse("baseline"))) == "baseline"
     assert device.tried == []
 
 
@@ -146,7 +146,7 @@ def test_a_record_saves_the_trials() -> None:
     choice = choose(first)
     assert str(choice) == "subgroup; no f16-kv: it gave 1 for 2"
     again = Device()
-    assert choose(again, None, variants.record(choice, INFO)) == choice
+    assert choose(again, None, kernel_options.record(choice, INFO)) == choice
     assert again.tried == []
 
 
@@ -168,7 +168,7 @@ def test_a_record_saves_the_trials() -> None:
     ids=str,
 )
 def test_a_record_of_something_else_is_not_used(change: dict[str, Any]) -> None:
-    record = variants.record(Choice(tuning.HARDWARE), INFO) | change
+    record = kernel_options.record(Choice(tuning.HARDWARE), INFO) | change
     device = Device()
     assert choose(device, None, record).options == ("subgroup", "f16-kv")
     assert device.tried == ["subgroup", "f16-kv"]
@@ -181,7 +181,7 @@ def test_a_record_may_be_nothing() -> None:
 
 def test_what_is_asked_for_is_not_taken_from_a_record() -> None:
     device = Device()
-    record = variants.record(Choice(tuning.HARDWARE), INFO)
+    record = kernel_options.record(Choice(tuning.HARDWARE), INFO)
     assert choose(device, ["subgroup"], record).options == ("subgroup",)
     assert device.tried == ["subgroup"]
 
@@ -196,14 +196,14 @@ def test_what_is_asked_for_is_not_taken_from_a_record() -> None:
     ],
 )
 def test_reads_what_is_asked_for(text: str, asked: tuple[str, ...] | None) -> None:
-    assert variants.parse(text) == asked
+    assert kernel_options.parse(text) == asked
 
 
 @pytest.mark.parametrize("text", ["warp", "subgroup,baseline", "Subgroup"])
 def test_refuses_other_names_and_gives_the_known_ones(text: str) -> None:
     with pytest.raises(errors.RequestError) as caught:
-        variants.parse(text)
-    assert all(name in caught.value.expected for name in variants.NAMES)
+        kernel_options.parse(text)
+    assert all(name in caught.value.expected for name in kernel_options.NAMES)
     with pytest.raises(errors.RequestError):
         choose(Device(), text.split(","))
 
@@ -211,8 +211,8 @@ def test_refuses_other_names_and_gives_the_known_ones(text: str) -> None:
 def test_a_given_tuning_stays_unless_asked() -> None:
     given = replace(tuning.SOFTWARE, chunk=7, subgroup=32)
     device: Any = Device()
-    choice = asyncio.run(variants.choose(device, tune=given))
+    choice = asyncio.run(kernel_options.choose(device, tune=given))
     assert choice == Choice(given, ("subgroup",)) and device.tried == []
-    choice = asyncio.run(variants.choose(device, ["f16-kv"], tune=given))
+    choice = asyncio.run(kernel_options.choose(device, ["f16-kv"], tune=given))
     assert choice.tune == replace(given, kv_f16="native")
     assert str(choice) == "subgroup, f16-kv"

@@ -71,7 +71,7 @@ OPTIONS = (
     Option(
         "int8",
         "",
-        lambda tune, _: replace(tune, dot="int8"),
+        lambda tune, _: replace(tune, precision="int8"),
         trials.PRODUCTS,
         rounds=True,
     ),
