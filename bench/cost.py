@@ -27,10 +27,11 @@ from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan
 from pyodide_app.graph.tensors import Weight
-from pyodide_app.load import loader, preflight
+from pyodide_app.load import loader
 from pyodide_app.load.layout import Layout
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import Passes
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.predict import kv_bytes_read
 from pyodide_app.models.config import Config
 from pyodide_app.run import pace
 from pyodide_app.run.engine import Engine
@@ -111,13 +112,13 @@ class Cost:
 
 async def measure(name: str, sources: Sequence[ByteSource], n_keys: int) -> Cost:
     """Count what a step of a model costs with `n_keys` tokens in its cache."""
-    checked = await loader.check(sources, ADAPTER, LoadOptions(n_ctx=n_keys))
-    config, layout = checked.config, checked.layout
+    fitted = await loader.preflight(sources, ADAPTER, LoadOptions(n_ctx=n_keys))
+    config, layout = fitted.config, fitted.layout
     plan = layout.plans[1]
     layers = Counter(layer_of(dispatch) for dispatch in plan.dispatches)
     outside = layers.pop(None, 0)
-    roomy = await loader.check(sources, ROOMY, LoadOptions(n_ctx=n_keys))
-    of_batch = await count_batch(checked)
+    roomy = await loader.preflight(sources, ROOMY, LoadOptions(n_ctx=n_keys))
+    of_batch = await count_batch(fitted)
     return Cost(
         name,
         len(plan.dispatches),
@@ -126,10 +127,10 @@ async def measure(name: str, sources: Sequence[ByteSource], n_keys: int) -> Cost
         max((layers[a.index] for a in config.layers if not a.has_experts), default=0),
         max((layers[a.index] for a in config.layers if a.has_experts), default=0),
         weight_bytes(config, layout, plan),
-        checked.fit.step_bytes,
+        fitted.fit.step_bytes,
         kv_bytes(config, layout, plan, n_keys),
-        preflight.kv_bytes_read(config, checked.fit.kv, n_keys),
-        checked.fit.scratch_bytes,
+        kv_bytes_read(config, fitted.fit.kv, n_keys),
+        fitted.fit.scratch_bytes,
         of_batch["submits"],
         of_batch["host_calls"],
         of_batch["objects"],
@@ -138,12 +139,12 @@ async def measure(name: str, sources: Sequence[ByteSource], n_keys: int) -> Cost
     )
 
 
-async def count_batch(checked: loader.Checked) -> Counter[str]:
+async def count_batch(fitted: loader.Fitted) -> Counter[str]:
     """Count what the host does for one more batch of a reply."""
-    device, layout = CountingDevice(ADAPTER), checked.layout
+    device, layout = CountingDevice(ADAPTER), fitted.layout
     passes = Passes(device, layout)
     choice = kernel_options.of(layout.tuning, ADAPTER)
-    loaded = loader.Loaded(checked.file, checked.fit, layout, None, passes, choice)
+    loaded = loader.Loaded(fitted.file, fitted.fit, layout, None, passes, choice)
     engine = Engine(device, loaded)
     engine.pace = pace.Fixed(BATCH)
     counts = []

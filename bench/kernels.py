@@ -78,8 +78,8 @@ async def time_model(
 ) -> tuple[list[Timing], Measured]:
     """Time the distinct dispatches of a pass over `n_tokens` tokens."""
     sources = await zeros.sources(model, file_type, 2)
-    checked = await zeros.check(device, sources, n_keys + n_tokens)
-    layout, config = checked.layout, checked.config
+    fitted = await zeros.preflight(device, sources, n_keys + n_tokens)
+    layout, config = fitted.layout, fitted.config
     measured = await measure(device, tuning.choose(device.info.is_software))
     plan, _ = Passes(device, layout).record((n_tokens, True)).finish()
     state = layout.step.state

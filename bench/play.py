@@ -40,10 +40,11 @@ async def load(options: dict[str, Any]) -> Any:
     sources = [FileSource(path) for path in options["files"]]
     chosen = {"n_ctx": options["n_ctx"], "kv": "f16"}
     device = open_device(options["adapter"])
-    if "options" not in inspect.signature(Engine.load).parameters:
+    taken = inspect.signature(Engine.load).parameters.get("options")
+    if taken is None:
         return await Engine.load(sources, device, **chosen)
-    given = find("load", "preflight").LoadOptions(**chosen)
-    return await Engine.load(sources, device, given)
+    defaults = taken.default  # its class has moved; this says what it is
+    return await Engine.load(sources, device, type(defaults)(**chosen))
 
 
 def describe(engine: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ async def profile(
     """Run a step several times; what it needs is on the device meanwhile."""
     sources = await zeros.sources(model, options.type, options.layers)
     n_keys = options.context
-    layout = (await zeros.check(device, sources, n_keys + 64)).layout
+    layout = (await zeros.preflight(device, sources, n_keys + 64)).layout
     plan = layout.plans[1]
     try:
         prepared = await device.prepare(plan)

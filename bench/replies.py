@@ -25,7 +25,7 @@ from bench.players import OURS, run_of
 from bench.points import Point, summary, table
 from bench.zeros import header
 from pyodide_app.gpu.wgpu_native import open_device
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
 from tests import realshape
 

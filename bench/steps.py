@@ -28,7 +28,7 @@ from pyodide_app.adapter.kernel_options import Choice
 from pyodide_app.gpu.device import Device, Prepared
 from pyodide_app.gpu.wgpu_native import NativeDevice, NativePlan
 from pyodide_app.graph.plan import Buffer, View
-from pyodide_app.load.loader import Checked
+from pyodide_app.load.loader import Fitted
 from pyodide_app.load.passes import Passes
 from pyodide_app.run import pace
 from tests import realshape
@@ -54,10 +54,10 @@ class Bench:
         return found
 
     async def step(
-        self, checked: Checked, n_keys: int, seconds: float
+        self, fitted: Fitted, n_keys: int, seconds: float
     ) -> dict[str, float]:
         """Measure a decode step."""
-        layout = checked.layout
+        layout = fitted.layout
         plan, view = layout.plans[1], View(layout.step.sampled, 0, 4)
 
         def again() -> None:
@@ -74,15 +74,15 @@ class Bench:
         found["tokens_per_second"] = max(rates)
         again()
         found["alone_seconds"] = min([await self._once(prepared, view) for _ in rates])
-        found["bytes"] = cost.weight_bytes(checked.config, layout, plan)
-        found["bytes"] += cost.kv_bytes(checked.config, layout, plan, n_keys)
+        found["bytes"] = cost.weight_bytes(fitted.config, layout, plan)
+        found["bytes"] += cost.kv_bytes(fitted.config, layout, plan, n_keys)
         return found
 
     async def prompt(
-        self, checked: Checked, n_keys: int, *, is_last: bool
+        self, fitted: Fitted, n_keys: int, *, is_last: bool
     ) -> dict[str, float]:
         """Measure a pass over one chunk of a prompt, or over its last one."""
-        layout = checked.layout
+        layout = fitted.layout
         n_tokens = layout.tuning.chunk
         plan, _ = Passes(self.device, layout).record((n_tokens, is_last)).finish()
 
@@ -166,13 +166,13 @@ async def measure(
     try:
         sources = await zeros.sources(model, options.type, options.layers)
         n_ctx = n_keys + MARGIN
-        checked = await zeros.check(bench.device, sources, n_ctx, choice.tune)
-        row["step"] = step = await bench.step(checked, n_keys, options.seconds)
+        fitted = await zeros.preflight(bench.device, sources, n_ctx, choice.tune)
+        row["step"] = step = await bench.step(fitted, n_keys, options.seconds)
         row["share_of_copy"] = step["bytes"] * step["tokens_per_second"] / copy
         if "gpu_seconds" in step:
             row["gpu_share_of_copy"] = step["bytes"] / step["gpu_seconds"] / copy
-        row["prompt"] = await bench.prompt(checked, n_keys, is_last=False)
-        row["prompt_end"] = await bench.prompt(checked, n_keys, is_last=True)
+        row["prompt"] = await bench.prompt(fitted, n_keys, is_last=False)
+        row["prompt_end"] = await bench.prompt(fitted, n_keys, is_last=True)
     except Exception as error:  # a driver fails in ways that nobody has named
         row["failed"] = repr(error)[:400]
     finally:

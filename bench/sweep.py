@@ -96,7 +96,7 @@ async def measure(
     try:
         sources = await zeros.sources(model, options.type, options.layers)
         tune = tuned(base, change)
-        layout = (await zeros.check(device, sources, n_keys + 64, tune)).layout
+        layout = (await zeros.preflight(device, sources, n_keys + 64, tune)).layout
         plan = layout.plans[1]
         with checked_by(change.get(CHECKS)):
             prepared = await device.prepare(plan)

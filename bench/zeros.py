@@ -11,7 +11,7 @@ from pyodide_app.gpu.device import Device
 from pyodide_app.graph.tuning import Tuning
 from pyodide_app.load import loader
 from pyodide_app.load.layout import Layout
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.sampling import SamplingOptions, pack_state
 from tests import realshape
 
@@ -33,14 +33,16 @@ async def sources(model: str, file_type: str, layers: int | None) -> list[ByteSo
     return list((await open_model(model)).sources)
 
 
-async def check(
+async def preflight(
     device: Device,
     found: Sequence[ByteSource],
     n_ctx: int,
     tune: Tuning | None = None,
-) -> loader.Checked:
+) -> loader.Fitted:
     """Say from headers how a model would run; its buffers are made when it does."""
-    return await loader.check(found, device.info, LoadOptions(n_ctx=n_ctx, tune=tune))
+    return await loader.preflight(
+        found, device.info, LoadOptions(n_ctx=n_ctx, tune=tune)
+    )
 
 
 def begin_at(device: Device, layout: Layout, n_keys: int) -> None:

@@ -36,8 +36,9 @@ from pyodide_app.gguf.directories import OpenFile
 from pyodide_app.gpu.webgpu_js import WebGPUDevice, open_device
 from pyodide_app.graph import tuning
 from pyodide_app.load.advice import model_name, sampling_defaults
-from pyodide_app.load.loader import Checked, Progress, check
-from pyodide_app.load.preflight import USUAL_KEYS, LoadOptions, describe, predict
+from pyodide_app.load.loader import Fitted, Progress, preflight
+from pyodide_app.load.options import LoadOptions
+from pyodide_app.load.predict import USUAL_KEYS, predict
 from pyodide_app.ollama.digest import verify_blobs
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.pace import Fixed
@@ -183,17 +184,19 @@ class Worker:
         try:
             post_progress(number, "header")
             device = await self._open_device(options)
-            checked = await check(sources, device.info, load_options(options, device))
+            fitted = await preflight(
+                sources, device.info, load_options(options, device)
+            )
             post_progress(number, "measure")
             rate = await read_rate(sources[0])
-            return await self._report(number, checked, options, idle, rate)
+            return await self._report(number, fitted, options, idle, rate)
         finally:
             close_all(sources)
 
     async def _report(
         self,
         number: int,
-        checked: Checked,
+        fitted: Fitted,
         options: Mapping[str, Any],
         idle: bool,
         rate: float | None = None,
@@ -203,13 +206,13 @@ class Worker:
             post_progress(number, "measure")
             tune = tuning.choose(device.info.is_software)
             self._measured = await measure(device, tune)
-        file, config, fit = checked.file, checked.config, checked.fit
+        file, config, fit = fitted.file, fitted.config, fitted.fit
         report = {
             "name": model_name(file.metadata),
             "n_bytes": file.n_bytes,
             "n_ctx_train": config.n_ctx_train,
             "adapter": device.info.name,
-            "fit": describe(fit),
+            "fit": fit.describe(),
         }
         if self._measured is not None:
             n_keys = int(options.get("n_keys") or USUAL_KEYS)
@@ -232,7 +235,7 @@ class Worker:
         is_last_moment = progress.stage == "weights" and not options.get("keep")
         if is_last_moment or self._is_crowded(progress):
             self._make_room(number)
-        fit = {"fit": describe(progress.fit)} if progress.fit else {}
+        fit = {"fit": progress.fit.describe()} if progress.fit else {}
         post_progress(number, progress.stage, progress.done, progress.total, **fit)
 
     def _is_crowded(self, progress: Progress) -> bool:

@@ -13,17 +13,18 @@ from pyodide_app import errors
 from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
 from pyodide_app.cli import report
+from pyodide_app.cli.fit import describe_fit
 from pyodide_app.cli.models import Opened, open_model
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gpu.device import Device
 from pyodide_app.gpu.host_memory import available_memory
 from pyodide_app.graph import tuning
-from pyodide_app.load import preflight
 from pyodide_app.load.advice import sampling_defaults
 from pyodide_app.load.chat_format import choose_format
-from pyodide_app.load.loader import check
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.loader import preflight
+from pyodide_app.load.options import LoadOptions
+from pyodide_app.load.predict import predict
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
@@ -92,20 +93,18 @@ class Session:
     async def fit(self, device: Device) -> str:
         """Say from the header, and from two seconds of measuring, how it would run."""
         sources, options = self.opened.sources, self._load_options(device)
-        checked = await check(sources, device.info, options)
+        fitted = await preflight(sources, device.info, options)
         self._measured = await measure(device, tuning.choose(device.info.is_software))
         rate = await read_rate(sources[0])
-        predicted = preflight.predict(
-            checked.fit, checked.config, self._measured, read_rate=rate
-        )
-        return preflight.describe_text(checked.fit, predicted)
+        predicted = predict(fitted.fit, fitted.config, self._measured, read_rate=rate)
+        return describe_fit(fitted.fit, predicted)
 
     def predicted(self, engine: Engine, end: Finished) -> float | None:
         """Return how fast a reply could have been at most; None if nobody measured."""
         if self._measured is None:
             return None
         loaded = engine.loaded
-        found = preflight.predict(loaded.fit, loaded.config, self._measured, end.n_keys)
+        found = predict(loaded.fit, loaded.config, self._measured, end.n_keys)
         return found.tokens_per_second
 
     def sampling(self, metadata: Metadata) -> SamplingOptions:

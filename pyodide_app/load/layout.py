@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pyodide_app import errors
-from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.gpu.device import Limits
 from pyodide_app.graph import rope
 from pyodide_app.graph.arena import Arena
@@ -15,9 +14,11 @@ from pyodide_app.graph.plan import Buffer, Plan, whole
 from pyodide_app.graph.tensors import Rope
 from pyodide_app.graph.tuning import Tuning
 from pyodide_app.load import weights
+from pyodide_app.load.header import Header
+from pyodide_app.load.options import Settled
 from pyodide_app.models import step
-from pyodide_app.models.config import Config, RopeSpec
-from pyodide_app.models.family import Family, Model, make_caches, make_slots
+from pyodide_app.models.config import RopeSpec
+from pyodide_app.models.family import Model, make_caches, make_slots
 
 _LARGER_GPU = "Use a GPU with a larger limit"
 
@@ -62,28 +63,17 @@ class Layout:
         return [*self.weights, *self.arena.buffers, *self.tables, *self.caches]
 
 
-def describe(
-    family: Family,
-    config: Config,
-    chosen: Mapping[str, FileTensor],
-    limits: Limits,
-    tune: Tuning,
-    *,
-    n_ctx: int,
-    kv: str,
-    on_host: bool,
-) -> Layout:
-    """Give everything a place; `on_host` leaves the family's table in the file.
+def describe(header: Header, limits: Limits, options: Settled) -> Layout:
+    """Give everything a place.
 
     Passes get narrower until one binding holds each scratch buffer.
     Raises DeviceLimitError for what no binding holds.
     """
     most = min(limits.max_binding_bytes, limits.max_buffer_bytes)
-    ropes = tuple(_describe_rope(spec, n_ctx) for spec in config.ropes)
+    ropes = tuple(_describe_rope(spec, options.n_ctx) for spec in header.config.ropes)
+    tune = options.tune
     while True:
-        layout = _describe(
-            family, config, chosen, limits, tune, n_ctx, kv, on_host, ropes
-        )
+        layout = _describe(header, limits, replace(options, tune=tune), ropes)
         widest = max(buffer.size for buffer in layout.arena.buffers)
         if widest <= most or tune.chunk == 1:
             break
@@ -94,28 +84,21 @@ def describe(
 
 
 def _describe(
-    family: Family,
-    config: Config,
-    chosen: Mapping[str, FileTensor],
-    limits: Limits,
-    tune: Tuning,
-    n_ctx: int,
-    kv: str,
-    on_host: bool,
-    ropes: tuple[Rope, ...],
+    header: Header, limits: Limits, options: Settled, ropes: tuple[Rope, ...]
 ) -> Layout:
-    table = chosen[family.host_table] if on_host else None
-    on_device = {name: info for name, info in chosen.items() if info is not table}
+    config, tune, n_ctx = header.config, options.tune, options.n_ctx
+    table = header.host_table if options.host_embeddings else None
+    on_device = header.on_device(host_table=table is not None)
     placed = weights.place_all(on_device, limits)
     rows = None
     if table is not None:
         rows = weights.HostRows(table, tune.chunk, limits)
-        placed[family.host_table] = rows.weight
+        placed[header.family.host_table] = rows.weight
     model = Model(
-        family,
+        header.family,
         config,
         placed,
-        make_caches(config, kv, n_ctx, tune.chunk),
+        make_caches(config, options.kv, n_ctx, tune.chunk),
         ropes,
         make_slots(config),
         rows.numbers if rows else None,

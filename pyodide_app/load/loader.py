@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pyodide_app import errors
 from pyodide_app.adapter import kernel_options
-from pyodide_app.gguf.floats import FLOATS, widen
-from pyodide_app.gguf.reader import FileTensor, GGUFFile, read_gguf
+from pyodide_app.gguf.reader import FileTensor, GGUFFile
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import AdapterInfo, Device
 from pyodide_app.graph import rope
 from pyodide_app.graph.tuning import Tuning
-from pyodide_app.load import advice, preflight, weights
+from pyodide_app.load import advice, fit, weights
+from pyodide_app.load.fit import Fit, arrange
+from pyodide_app.load.header import Header, read_header, with_factors
 from pyodide_app.load.layout import Layout
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import Passes
-from pyodide_app.load.preflight import Fit, LoadOptions
-from pyodide_app.models import find_family
-from pyodide_app.models.config import Config, Reader, RopeSpec
-from pyodide_app.models.family import Family, Model, select_tensors
+from pyodide_app.models.config import Config
+from pyodide_app.models.family import Model
 from pyodide_app.text.tokenizer import Tokenizer
 
 _RESERVED = 256 << 20  # bytes that are asked for before the device may say no
@@ -44,7 +43,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Checked:
+class Fitted:
     """What a header says of a model, and how the model would run."""
 
     file: GGUFFile
@@ -63,8 +62,8 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Loaded(Checked):
-    """A model on the GPU, as it was checked before, with its tokenizer."""
+class Loaded(Fitted):
+    """A model on the GPU, as it was fitted before, with its tokenizer."""
 
     tokenizer: Tokenizer | None  # None for a file without a vocabulary
     passes: Passes
@@ -86,42 +85,15 @@ class Loaded(Checked):
         return self.layout.rows
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Header:
-    """What a file's header says: the model's sizes, and the tensors of a pass."""
-
-    file: GGUFFile
-    family: Family
-    config: Config
-    chosen: dict[str, FileTensor]
-
-    @property
-    def pairs(self) -> list[int]:
-        """Return how many pairs of a head turn, of each kind."""
-        return [spec.n_pairs for spec in self.config.ropes]
-
-    def arrange(self, adapter: AdapterInfo, options: LoadOptions) -> Arranged:
-        """Say how the model would run on an adapter."""
-        return preflight.arrange(
-            self.family, self.config, self.chosen, adapter, options
-        )
-
-    def resident(self, fitted: Fit) -> dict[str, FileTensor]:
-        """Return the tensors that go to the device."""
-        on_host = fitted.mode == preflight.HOST_EMBEDDINGS
-        left = self.family.host_table if on_host else None
-        return {name: info for name, info in self.chosen.items() if name != left}
-
-
-async def check(
+async def preflight(
     sources: Sequence[ByteSource], adapter: AdapterInfo, options: LoadOptions = DEFAULTS
-) -> Checked:
+) -> Fitted:
     """Say from the header alone how a model would run on an adapter.
 
     Raises what `load` raises before it reads weights.
     """
-    header = await _read_header(sources)
-    return Checked(header.file, *header.arrange(adapter, options))
+    header = await read_header(sources)
+    return Fitted(header.file, *arrange(header, adapter, options))
 
 
 async def load(
@@ -140,19 +112,19 @@ async def load(
     weights are read; what was allocated is freed.
     """
     progress(Progress("header", 0, 1))
-    header = await _read_header(sources)
+    header = await read_header(sources)
     progress(Progress("kernels", 0, 1))
     choice = await kernel_options.choose(
         device, options.kernels, options.kept, options.tune
     )
     options = replace(options, tune=choice.tune)
-    arranged = header.arrange(device.info, options)
-    header, pairs = await _with_factors(header), header.pairs
-    if header.pairs != pairs:  # which the metadata did not say
-        arranged = header.arrange(device.info, options)
+    arranged = arrange(header, device.info, options)
+    header, n_pairs = await with_factors(header), header.n_pairs
+    if header.n_pairs != n_pairs:  # which the metadata did not say
+        arranged = arrange(header, device.info, options)
     progress(Progress("tokenizer", 0, 1, arranged[0]))
     tokenizer = _make_tokenizer(header.file, header.config)
-    progress(Progress("weights", 0, _total(header.resident(arranged[0]))))
+    progress(Progress("weights", 0, _total(_resident(header, arranged[0]))))
     reserved = await _reserve(device, header, options, arranged, make_room)
     passes = await _fill(device, header, reserved, progress)
     return Loaded(header.file, *reserved, tokenizer, passes, choice)
@@ -160,7 +132,7 @@ async def load(
 
 async def _reserve(
     device: Device,
-    header: _Header,
+    header: Header,
     options: LoadOptions,
     arranged: Arranged,
     make_room: Callable[[], bool],
@@ -175,20 +147,15 @@ async def _reserve(
     if refusal is None:
         return arranged
     on_host = replace(options, host_embeddings=True)
-    smaller = header.arrange(device.info, on_host)
+    smaller = arrange(header, device.info, on_host)
     if smaller[0].mode != arranged[0].mode:
         refusal = await _make(device, smaller[1])
         if refusal is None:
             return smaller
     held, cause = refusal
-    longest = preflight.longest_context(
-        header.family,
-        header.config,
-        header.chosen,
-        device.info,
-        replace(on_host, memory=held),
-    )
-    raise preflight.out_of_memory(smaller[0], held, cause, longest) from cause
+    tighter = replace(on_host, memory=held)
+    longest = fit.longest_context(header, device.info, tighter)
+    raise fit.out_of_memory(smaller[0], held, cause, longest) from cause
 
 
 async def _make(
@@ -217,7 +184,7 @@ async def _make(
 
 async def _fill(
     device: Device,
-    header: _Header,
+    header: Header,
     reserved: Arranged,
     progress: Callable[[Progress], None],
 ) -> Passes:
@@ -237,15 +204,6 @@ async def _fill(
     return passes
 
 
-async def _read_header(sources: Sequence[ByteSource]) -> _Header:
-    """Read the header, and choose the tensors of a pass."""
-    file = await read_gguf(sources)
-    family = find_family(file.architecture)
-    config = family.read(Reader(file.metadata, file.tensors))
-    chosen = select_tensors(family, config, file.tensors)
-    return _Header(file, family, config, chosen)
-
-
 def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
     """Build the tokenizer; a file without one still serves requests made of ids."""
     if "tokenizer.ggml.tokens" not in file.metadata:
@@ -255,12 +213,12 @@ def _make_tokenizer(file: GGUFFile, config: Config) -> Tokenizer | None:
 
 async def _upload(
     device: Device,
-    header: _Header,
+    header: Header,
     fitted: Fit,
     layout: Layout,
     progress: Callable[[Progress], None],
 ) -> None:
-    infos = header.resident(fitted)
+    infos = _resident(header, fitted)
     done, total = 0, _total(infos)
 
     def on_bytes(n: int) -> None:
@@ -272,6 +230,11 @@ async def _upload(
     names = sorted(infos, key=lambda name: infos[name].offset)
     tensors = [(layout.model.weights[name], infos[name]) for name in names]
     await weights.upload(device, layout.tuning, tensors, on_bytes)
+
+
+def _resident(header: Header, fitted: Fit) -> dict[str, FileTensor]:
+    """Return the tensors that go to the device."""
+    return header.on_device(host_table=fitted.mode == fit.HOST_EMBEDDINGS)
 
 
 def _total(infos: Mapping[str, FileTensor]) -> int:
@@ -293,38 +256,3 @@ async def _write_tables(
         device.write(slot.view.buffer, slot.view.offset, identity)
     if layout.rows is not None:
         await layout.rows.begin(device)
-
-
-async def _with_factors(header: _Header) -> _Header:
-    """Return the header with the frequency factors that its file holds."""
-    info = header.file.tensors.get("rope_freqs.weight")
-    if info is None:
-        return header
-    ropes = [
-        await _read_factors(info, spec) if spec.from_file else spec
-        for spec in header.config.ropes
-    ]
-    return replace(header, config=replace(header.config, ropes=tuple(ropes)))
-
-
-async def _read_factors(info: FileTensor, spec: RopeSpec) -> RopeSpec:
-    """Return how heads turn by the factors of a tensor: 1e30 means unrotated."""
-    n_pairs = spec.n_dims // 2
-    if info.dims != (n_pairs,) or info.type.name not in FLOATS:
-        raise errors.ShapeError(
-            "tensor rope_freqs.weight",
-            found=f"{list(info.dims)} {info.type.name}",
-            expected=f"[{n_pairs}] of {', '.join(FLOATS)}",
-        )
-    data = await info.source.read(info.offset, info.offset + info.size)
-    factors = struct.unpack(f"<{n_pairs}f", widen(info.type, data))
-    n_rotated = rope.rotated_pairs(factors)
-    if rope.rotated_pairs(factors[:n_rotated]) != n_rotated or not all(
-        factor > 0 for factor in factors
-    ):
-        raise errors.FileFormatError(
-            "tensor rope_freqs.weight",
-            found=f"factors {list(factors[:4])} …",
-            expected="positive factors, those of rotated pairs first",
-        )
-    return replace(spec, factors=factors, n_pairs=n_rotated)

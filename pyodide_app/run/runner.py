@@ -19,10 +19,10 @@ from pyodide_app import errors
 from pyodide_app.gguf.sources import ByteSource
 from pyodide_app.gpu.device import Device
 from pyodide_app.graph.plan import View
-from pyodide_app.load import preflight
 from pyodide_app.load.loader import DEFAULTS, Loaded, Progress, load
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import STEP
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.predict import kv_bytes_read
 from pyodide_app.models import blocks, step
 from pyodide_app.run import pace
 from pyodide_app.run.decoding import Queue, Sampled, fault_error, find_row_fault
@@ -264,7 +264,7 @@ class Runner:
             decode_seconds=end - prefilled,
             n_dispatches=self.loaded.fit.n_dispatches,
             weight_bytes=self.loaded.fit.step_bytes,
-            kv_bytes=preflight.kv_bytes_read(
+            kv_bytes=kv_bytes_read(
                 self.loaded.config, self.loaded.fit.kv, len(ids) + len(new) // 2
             ),
         )

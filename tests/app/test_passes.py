@@ -15,8 +15,8 @@ from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph.plan import Plan
 from pyodide_app.load import loader
 from pyodide_app.load.layout import Layout
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import STEP, Passes
-from pyodide_app.load.preflight import LoadOptions
 from tests.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "dense")
@@ -42,7 +42,7 @@ class Slow(CountingDevice):
 def layout() -> Layout:
     with closing(FileSource(CASE.gguf)) as source:
         options = LoadOptions(n_ctx=256)
-        return asyncio.run(loader.check([source], ADAPTER, options)).layout
+        return asyncio.run(loader.preflight([source], ADAPTER, options)).layout
 
 
 def test_what_is_begun_is_what_others_wait_for(layout: Layout) -> None:

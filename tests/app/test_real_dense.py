@@ -14,7 +14,7 @@ import pytest
 from bench.cost import ADAPTER
 from pyodide_app.__main__ import main
 from pyodide_app.load import loader
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from tests import real_store, realshape
 from tests.app.ollama_store import blob_of
 from tests.real_dense import DENSE
@@ -45,7 +45,7 @@ def test_headers_are_the_published_ones(model: str) -> None:
 @pytest.mark.parametrize("model", PUBLISHED)
 def test_it_is_known_before_a_load_what_they_take(model: str) -> None:
     source = realshape.HoleSource(realshape.plan(model, "Q4_K_M"))
-    fit = asyncio.run(loader.check([source], ADAPTER, LoadOptions())).fit
+    fit = asyncio.run(loader.preflight([source], ADAPTER, LoadOptions())).fit
     shape = DENSE[model]
     assert fit.n_ctx == 8192 and fit.mode == "resident"
     per_token = 2 * shape.n_kv_heads * shape.head_dim * 2  # keys and values, f16
@@ -67,7 +67,7 @@ def test_cut_models_keep_their_kinds_of_layers(
     source = realshape.HoleSource(
         realshape.plan(model, "Q4_K_M", layers=layers, n_vocab=256)
     )
-    config = asyncio.run(loader.check([source], ADAPTER, LoadOptions())).config
+    config = asyncio.run(loader.preflight([source], ADAPTER, LoadOptions())).config
     windows = [layer.window for layer in config.layers]
     expected = [1024, 0] if globals_ else [0, 0]
     assert windows == expected and config.n_vocab == 256

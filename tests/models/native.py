@@ -14,7 +14,7 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import whole
 from pyodide_app.load.loader import load
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.models import step
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished

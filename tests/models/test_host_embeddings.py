@@ -18,7 +18,7 @@ from pyodide_app.gguf.types import BY_NAME, TYPES, GGMLType
 from pyodide_app.graph import tuning
 from pyodide_app.load import weights
 from pyodide_app.load.loader import load
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.golden_data import Case, cases

@@ -15,8 +15,8 @@ from pyodide_app.gpu.wgpu_native import NativeDevice
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import Buffer
 from pyodide_app.load import loader
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import STEP
-from pyodide_app.load.preflight import LoadOptions
 from pyodide_app.run.engine import Engine
 from tests import realshape
 from tests.golden_data import Case, committed_cases
@@ -33,7 +33,7 @@ def test_loading_takes_what_was_said(
     options = LoadOptions(n_ctx=300, kv=kv, host_embeddings=host_embeddings)
     gpu = device()
     with closing(FileSource(case.gguf)) as source:
-        fit = asyncio.run(loader.check([source], gpu.info, options)).fit
+        fit = asyncio.run(loader.preflight([source], gpu.info, options)).fit
         before = set(gpu._buffers)
         engine = asyncio.run(Engine.load([source], gpu, options))
         try:

@@ -17,7 +17,7 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import NativeDevice, open_device
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
 from tests.compare import relative_l2
 from tests.golden_data import Case, committed_cases

@@ -23,7 +23,7 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Heads
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.load import loader
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from tests import dawn, gpu
 from tests.compare import tolerance
 from tests.golden_data import committed_cases
@@ -51,8 +51,8 @@ def twins() -> tuple[Variant, ...]:
         for tune in TUNINGS.values():
             options = LoadOptions(n_ctx=300, tune=replace(tune, element="f16"))
             with closing(FileSource(case.gguf)) as source:
-                check = loader.check([source], gpu.device().info, options)
-                plans = asyncio.run(check).layout.plans
+                request = loader.preflight([source], gpu.device().info, options)
+                plans = asyncio.run(request).layout.plans
             found += [d.variant for plan in plans.values() for d in plan.dispatches]
     return tuple(variant for variant in dict.fromkeys(found) if variant.features)
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph.plan import Plan
-from pyodide_app.load.preflight import LoadOptions
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions

@@ -12,8 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from pyodide_app import errors
 from pyodide_app.gpu.device import AdapterInfo, Limits
-from pyodide_app.load.loader import Checked, check
-from pyodide_app.load.preflight import LoadOptions, describe
+from pyodide_app.load.loader import Fitted, preflight
+from pyodide_app.load.options import LoadOptions
 from tests import realshape
 from tests.web.conftest import (
     choose,
@@ -288,11 +288,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def natively(large: Path, limits: list[int], **options: Any) -> Checked:
+def natively(large: Path, limits: list[int], **options: Any) -> Fitted:
     """Ask the driver itself, of an adapter with these limits."""
     info = AdapterInfo("the browser's", "WebGPU", True, frozenset(), Limits(*limits))
     source = realshape.HoleSource(realshape.plan("12b", "Q4_K_M"), large.name)
-    request = check([source], info, LoadOptions(**options))
+    request = preflight([source], info, LoadOptions(**options))
     # Playwright keeps an event loop running in this thread.
     with ThreadPoolExecutor(1) as other:
         return other.submit(asyncio.run, request).result()
@@ -315,7 +315,7 @@ def test_numbers_are_the_drivers_own(page, site, large):
     expect(card(page)).to_be_visible(timeout=60_000)
     answer = page.evaluate("messages.find(({ preflight }) => preflight).preflight")
     expected = natively(large, page.evaluate(LIMITS), n_ctx=16384)
-    assert answer["fit"] == describe(expected.fit)
+    assert answer["fit"] == expected.fit.describe()
     assert answer["n_bytes"] == large.stat().st_size
     assert answer["n_ctx_train"] == expected.config.n_ctx_train
     shown = f"{expected.fit.total_bytes / 1e9:.2f} GB"

@@ -1,4 +1,4 @@
-"""What a model needs and how fast it decodes, said from headers of real size.
+"""What a model needs on an adapter, said from headers of real size.
 
 The expected numbers are worked out from the published sizes.
 """
@@ -6,20 +6,19 @@ The expected numbers are worked out from the published sizes.
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
 from pyodide_app import errors
-from pyodide_app.adapter.measure import Measured
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.graph.tuning import HARDWARE
-from pyodide_app.load import layout, loader, preflight
-from pyodide_app.load.preflight import Fit, LoadOptions
+from pyodide_app.load import layout, loader
+from pyodide_app.load.fit import Fit, arrange
+from pyodide_app.load.header import read_header
+from pyodide_app.load.options import LoadOptions
 from pyodide_app.models.config import Config
 from tests import realshape
 from tests.app.gguf_bytes import string, u32
@@ -47,7 +46,7 @@ def fit(model: str, file_type: str = "Q4_K_M", **options: Any) -> tuple[Config, 
     options = {"n_ctx": 8192, **options}
     sources = [source(model, file_type)]
     checked = asyncio.run(
-        loader.check(sources, adapter(limits), LoadOptions(**options))
+        loader.preflight(sources, adapter(limits), LoadOptions(**options))
     )
     return checked.config, checked.fit
 
@@ -149,22 +148,6 @@ def test_cache_has_its_published_size(model: str, elements: int) -> None:
     _, f32 = fit(model, kv="f32", limits=LARGE)
     assert f16.kv_bytes == 2 * elements
     assert f32.kv_bytes == 4 * elements
-
-
-@pytest.mark.parametrize(
-    ("model", "n_keys", "elements"),
-    [
-        ("26b-a4b", 100, 25 * 100 * 4096 + 5 * 100 * 2048),
-        ("26b-a4b", 5000, 25 * 1024 * 4096 + 5 * 5000 * 2048),
-        # All 35 layers read a cache, though 15 own one.
-        ("e2b", 5000, 28 * 512 * 512 + 7 * 5000 * 1024),
-    ],
-)
-def test_keys_and_values_that_a_step_reads(
-    model: str, n_keys: int, elements: int
-) -> None:
-    config, _ = fit(model)
-    assert preflight.kv_bytes_read(config, "f16", n_keys) == 2 * elements
 
 
 @pytest.mark.parametrize("model", list(realshape.MODELS))
@@ -312,12 +295,8 @@ def test_refuses_scratch_that_no_binding_holds() -> None:
 def arranged(model: str, limits: Limits) -> layout.Layout:
     """Return where everything would go."""
     file = realshape.HoleSource(realshape.plan(model, "Q4_K_M", layers=2))
-    header = asyncio.run(loader._read_header([file]))
-    options = LoadOptions(n_ctx=256)
-    chosen = header.chosen
-    return preflight.arrange(
-        header.family, header.config, chosen, adapter(limits), options
-    )[1]
+    header = asyncio.run(read_header([file]))
+    return arrange(header, adapter(limits), LoadOptions(n_ctx=256))[1]
 
 
 def retyped(name: str, type_id: int) -> realshape.HoleSource:
@@ -334,76 +313,15 @@ def retyped(name: str, type_id: int) -> realshape.HoleSource:
 @pytest.mark.parametrize("type_id", [31, 4, 99])
 def test_types_count_only_where_a_pass_reads_them(type_id: int) -> None:
     _, expected = fit("e2b")
-    request = loader.check([retyped("blk.20.attn_k.weight", type_id)], adapter())
+    request = loader.preflight([retyped("blk.20.attn_k.weight", type_id)], adapter())
     assert asyncio.run(request).fit == expected  # it reads layer 13's keys
-    request = loader.check([retyped("blk.2.attn_k.weight", type_id)], adapter())
+    request = loader.preflight([retyped("blk.2.attn_k.weight", type_id)], adapter())
     with pytest.raises(errors.UnsupportedFormatError) as raised:
         asyncio.run(request)
     text = f"tensor 'blk.2.attn_k.weight': found ggml type {type_id}"
     assert text in str(raised.value)
 
 
-def test_measurements_are_kept_as_plain_numbers() -> None:
-    measured = Measured(100e9, 5e-6, 0.0)
-    assert Measured.kept(json.loads(json.dumps(asdict(measured)))) == measured
-    record = asdict(measured)
-    for wrong in (
-        None,
-        [],
-        {},
-        record | {"more": 1},
-        record | {"copy_bytes_per_second": 0},
-        record | {"copy_bytes_per_second": "1e9"},
-        record | {"dispatch_seconds": -1.0},
-        record | {"submit_seconds": math.nan},
-        record | {"copy_bytes_per_second": math.inf},
-    ):
-        assert Measured.kept(wrong) is None, wrong
-
-
 def test_refuses_a_context_that_the_model_was_not_made_for() -> None:
     with pytest.raises(errors.RequestError, match="context length"):
         fit("e2b", n_ctx=131073)
-
-
-def test_predicts_from_bytes_and_launches() -> None:
-    config, found = fit("26b-a4b")
-    measured = Measured(100e9, 5e-6, 200e-6)
-    n_bytes = found.step_bytes + preflight.kv_bytes_read(config, "f16", 1000)
-    predicted = preflight.predict(found, config, measured, 1000, 1e9)
-    assert predicted.memory_seconds == n_bytes / 100e9
-    assert predicted.dispatch_seconds == found.n_dispatches * 5e-6
-    total = predicted.memory_seconds + predicted.dispatch_seconds
-    assert predicted.tokens_per_second == pytest.approx(1 / total)
-    assert predicted.load_seconds == found.weight_bytes / 1e9
-    unread = preflight.predict(found, config, Measured(1e9, 0.0, 0.0), 1)
-    assert unread.load_seconds is None
-    longer = preflight.predict(found, config, measured, 8000)
-    assert longer.tokens_per_second < predicted.tokens_per_second
-    full = preflight.predict(found, config, measured, found.n_ctx)
-    assert preflight.predict(found, config, measured, 10**6) == full
-
-
-def test_waits_for_each_submit_where_rows_come_from_the_host() -> None:
-    config, found = fit("e4b", host_embeddings=True)
-    predicted = preflight.predict(found, config, Measured(100e9, 5e-6, 200e-6))
-    expected = 200e-6 + found.n_dispatches * 5e-6
-    assert predicted.dispatch_seconds == pytest.approx(expected)
-
-
-def test_text_tells_the_numbers() -> None:
-    config, found = fit("e4b", memory=6_000_000_000, n_ctx=4096)
-    assert preflight.describe_text(found).splitlines()[0].startswith("fits in 5.")
-    _, found = fit("e4b", host_embeddings=True)
-    measured = Measured(300e9, 5e-6, 0.0)
-    predicted = preflight.predict(found, config, measured, 1000, 2e9)
-    text = preflight.describe_text(found, predicted)
-    for words in (
-        "2.31 GB of per-layer embeddings in the file",
-        "weights            2.97 GB",
-        "keys and values    0.17 GB for 8,192 tokens, f16",
-        f"2.97 GB in {found.n_dispatches} dispatches",
-        f"at most {predicted.tokens_per_second:.1f} tokens/s",
-        "loads in about 1 s",
-    ):
-        assert words in text
