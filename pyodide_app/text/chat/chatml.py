@@ -17,7 +17,8 @@ from pyodide_app.text.chat.format import (
 )
 from pyodide_app.text.chat.json_values import json_text
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
-from pyodide_app.text.chat.reply_parser import Markers, reply_parser
+from pyodide_app.text.chat.reply_parser import reply_parser
+from pyodide_app.text.chat.reply_reader import Markers
 
 TURN, END = "<|im_start|>", "<|im_end|>"
 THINK, THINK_END = "<think>", "</think>"

@@ -10,9 +10,10 @@ class Finder:
     """What finds the first of some strings in a text that arrives in pieces."""
 
     def __init__(self, strings: Iterable[str]) -> None:
+        """Take the strings; of none, none is ever found."""
         strings = sorted(strings, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, strings)))
-        self.longest = max(map(len, strings))
+        self._pattern = re.compile("|".join(map(re.escape, strings)) or "(?!)")
+        self.longest = max(map(len, strings), default=0)
         self._beginnings = frozenset(s[:n] for s in strings for n in range(1, len(s)))
 
     def find(self, text: str, at: int) -> re.Match[str] | None:
@@ -25,7 +26,7 @@ class Finder:
 
     def is_beginning(self, text: str) -> bool:
         """Say whether more text could make one of the strings of this, or is needed."""
-        return not text or text in self._beginnings
+        return text in self._beginnings or (not text and self.longest > 0)
 
     def certain(self, text: str, at: int = 0) -> int:
         """Return up to where no more text can make one of the strings."""

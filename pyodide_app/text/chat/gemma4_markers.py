@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.gemma4_tools import QUOTE
+from pyodide_app.text.chat.reply_reader import Markers
 
 THOUGHT_OPEN, THOUGHT_CLOSE = "<|channel>", "<channel|>"
 CALL_OPEN, CALL_CLOSE = "<|tool_call>", "<tool_call|>"
@@ -14,5 +14,10 @@ CHANNEL_NAME = "thought\n"
 STRAYS = (CALL_CLOSE, RESULT_OPEN)
 # A call ends before each of these, whatever it lacks.
 CALL_ENDS = (CALL_CLOSE, CALL_OPEN, RESULT_OPEN, THOUGHT_OPEN, THOUGHT_CLOSE)
-MARKERS = (*CALL_ENDS, RESULT_CLOSE, QUOTE)
-ANY_MARKER = Finder(MARKERS)
+REPLY = Markers(
+    thought=(THOUGHT_OPEN, THOUGHT_CLOSE),
+    call_opens=(CALL_OPEN,),
+    call_close=CALL_CLOSE,
+    others=(RESULT_OPEN, RESULT_CLOSE, QUOTE),
+)
+MARKERS = REPLY.all

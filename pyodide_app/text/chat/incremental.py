@@ -6,6 +6,8 @@ import re
 from collections.abc import Generator
 from typing import TypeVar
 
+from pyodide_app.text.chat.finder import Finder
+
 _T = TypeVar("_T")
 _SPACE = re.compile(r"\s*")
 
@@ -78,6 +80,30 @@ class Source:
             if self.n_left or self.ended:
                 return
             yield
+
+
+def comes(source: Source, what: Finder) -> Reading[bool]:
+    """Say whether one of some strings comes next."""
+    while True:
+        window = source.peek(what.longest)
+        if what.match(window):
+            return True
+        if source.ended or not what.is_beginning(window):
+            return False
+        yield
+
+
+def read_until(source: Source, what: Finder) -> Reading[tuple[str, str]]:
+    """Read up to one of some strings. Return the text and that, empty at the end."""
+    parts: list[str] = []
+    while (found := what.find(source.text, source.at)) is None:
+        if source.ended:
+            parts.append(source.take(len(source.text)))
+            return "".join(parts), ""
+        parts.append(source.take(what.certain(source.text, source.at)))
+        yield
+    parts.append(source.take(found.start()))
+    return "".join(parts), found[0]
 
 
 def after_space(text: str, at: int = 0) -> int:

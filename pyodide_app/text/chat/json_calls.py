@@ -42,12 +42,11 @@ class CallReader:
         self._source = source
         self._names = frozenset(schemas)
         self._tagged = TaggedReader(source, markers, schemas)
-        self._markers = Finder(markers) if markers else None
+        self._markers = Finder(markers)
         quoted = "".join(f"|{re.escape(marker)}" for marker in markers)
         self._outside = re.compile(rf'["{{}}\[\]]{quoted}')
         self._inside = re.compile(rf'["\\]{quoted}')
         self._trusts_strings = True
-        self.strays = tuple(m for m in markers if m.startswith(("</", "[/")))
 
     def comes_bare(self) -> Reading[bool]:
         """Say whether what comes may be a call that lacks its marker."""
@@ -154,8 +153,7 @@ class CallReader:
         return text
 
     def _certain(self) -> int:
-        text, at = self._source.text, self._source.at
-        return self._markers.certain(text, at) if self._markers else len(text)
+        return self._markers.certain(self._source.text, self._source.at)
 
 
 def calls_of(value: Any, name: str = "") -> Iterator[ToolCall]:

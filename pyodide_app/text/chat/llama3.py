@@ -18,7 +18,8 @@ from pyodide_app.text.chat.format import (
 )
 from pyodide_app.text.chat.json_values import json_text
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
-from pyodide_app.text.chat.reply_parser import Markers, reply_parser
+from pyodide_app.text.chat.reply_parser import reply_parser
+from pyodide_app.text.chat.reply_reader import Markers
 
 HEADER, HEADER_END, END = "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
 _MARKERS = Markers(call_opens=("<|python_tag|>",), others=("<|eom_id|>",))

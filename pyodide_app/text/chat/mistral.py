@@ -17,7 +17,8 @@ from pyodide_app.text.chat.format import (
 )
 from pyodide_app.text.chat.json_values import json_text
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
-from pyodide_app.text.chat.reply_parser import Markers, reply_parser
+from pyodide_app.text.chat.reply_parser import reply_parser
+from pyodide_app.text.chat.reply_reader import Markers
 
 BOS, EOS = "<s>", "</s>"
 OPEN, CLOSE = "[INST]", "[/INST]"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
-from pyodide_app.text.chat.incremental import Reading, Source
+from pyodide_app.text.chat.incremental import Reading, Source, read_until
 
 _OPEN, _CLOSE = "<function=", "</function>"
 _PARAMETER = re.compile(
@@ -47,17 +47,10 @@ class TaggedReader:
 
     def _inside(self) -> Reading[str]:
         """Read up to the closing tag, or to whatever ends the call without one."""
-        source, parts = self._source, []
-        while (found := self._ends.find(source.text, source.at)) is None:
-            end = self._ends.certain(source.text, source.at)
-            parts.append(source.take(len(source.text) if source.ended else end))
-            if source.ended:
-                return "".join(parts)
-            yield
-        parts.append(source.take(found.start()))
-        if found[0] == _CLOSE:
-            source.skip(len(_CLOSE))
-        return "".join(parts)
+        text, found = yield from read_until(self._source, self._ends)
+        if found == _CLOSE:
+            self._source.skip(len(_CLOSE))
+        return text
 
     def _values(self, name: str, body: str) -> dict[str, Any]:
         """Return parameters: as the tool wants them, else as JSON where it is some."""

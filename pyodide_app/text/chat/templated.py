@@ -23,7 +23,8 @@ from pyodide_app.text.chat.format import (
     text_content,
 )
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
-from pyodide_app.text.chat.reply_parser import Markers, reply_parser
+from pyodide_app.text.chat.reply_parser import reply_parser
+from pyodide_app.text.chat.reply_reader import Markers
 from pyodide_app.text.chat.shifted import (
     FIRST,
     Object,
