@@ -3,7 +3,7 @@
 
     python3 build.py serve [--port N] [--no-browser] [--ollama DIR | --no-ollama]
                           [--no-real]
-    python3 build.py test [--no-real] [arguments for pytest]
+    python3 build.py test [--quick] [--no-real] [arguments for pytest]
     python3 build.py check
     python3 build.py bundle
     python3 build.py diff MODEL [-p PROMPT]
@@ -32,6 +32,7 @@ from tools.bundle import bundle
 from tools.environment import PYTHON, ROOT, SetupError
 from tools.lavapipe import ensure_lavapipe
 from tools.pyodide_build import ensure_pyodide_build
+from tools.quick import QUICK, left_out
 
 if TYPE_CHECKING:
     from tools.model_store import ModelStore
@@ -40,6 +41,7 @@ __all__ = ["bundle", "main"]
 
 INTERRUPTED = 130  # what shells say of a program that Ctrl-C has ended
 NO_REAL = "--no-real"  # of `test`: pytest is told, too
+QUICK_TEST = "--quick"  # of `test`: a choice that takes less than two minutes
 NO_TESTS_COLLECTED = 5  # pytest's exit status when its arguments select nothing
 
 
@@ -64,6 +66,10 @@ CHECKS = [
 TESTS = [
     Phase(name, ["pytest", f"tests/{name}"])
     for name in ("app", "oracle", "shaders", "models", "demo", "web")
+]
+QUICK_TESTS = [
+    Phase(name, ["pytest", *(f"tests/{name}/{test}" for test in tests)])
+    for name, tests in QUICK.items()
 ]
 
 
@@ -175,20 +181,27 @@ def refresh() -> None:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Install what the tests need, then run them all."""
+    """Install what the tests need, and run them all; with --quick some of each."""
+    is_quick = QUICK_TEST in arguments
+    arguments = [each for each in arguments if each != QUICK_TEST]
     set_up = time.monotonic()
     environment.ensure_venv(dev=True)
     environment.ensure_node_modules(dev=True)
     environment.ensure_libatomic()
     environment.ensure_chromium()
-    environment.ensure_firefox()
     environment.ensure_vulkan()
-    ensure_lavapipe()
-    ensure_pyodide_build()
-    fetch_real(arguments)
+    if not is_quick:
+        environment.ensure_firefox()
+        ensure_lavapipe()
+        ensure_pyodide_build()
+        fetch_real(arguments)
     bundle()
     print(f"Ready after {time.monotonic() - set_up:.0f} s", flush=True)
-    return run_phases([*CHECKS, *TESTS], arguments)
+    if not is_quick:
+        return run_phases([*CHECKS, *TESTS], arguments)
+    status = run_phases([*CHECKS, *QUICK_TESTS], arguments)
+    print("\nLeft out: Firefox; real models; " + "; ".join(map(left_out, QUICK)))
+    return status
 
 
 def fetch_real(arguments: Sequence[str]) -> None:
