@@ -35,7 +35,7 @@ from pyodide_app.load.predict import kv_bytes_read
 from pyodide_app.models.config import Config
 from pyodide_app.run import pace
 from pyodide_app.run.engine import Engine
-from tests import realshape
+from tests.samples import realshape
 
 ADAPTER = AdapterInfo(
     "a GPU",

@@ -6,15 +6,15 @@ from bisect import bisect_right
 
 from oracle.quant import FORMATS
 from pyodide_app.gguf.sources import check_range
-from tests.real_blocks import Entry, blocks
-from tests.realshape import Layout
+from tests.samples.real_blocks import Entry, blocks
+from tests.samples.realshape import Layout
 
 
 class GeneratedSource:
     """A planned file that is nowhere; every read finds what a written one holds."""
 
     def __init__(self, layout: Layout, name: str = "generated.gguf") -> None:
-        """Stand for what `tests.realshape.write` fills whole."""
+        """Stand for what `tests.samples.realshape.write` fills whole."""
         self.name = name
         self.size = layout.size
         self._header = layout.header

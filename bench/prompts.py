@@ -16,7 +16,7 @@ from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.load.chat_format import choose_format
 from pyodide_app.text.tokenizer import Tokenizer
-from tests import realshape
+from tests.samples import realshape
 
 WORDS = (
     "Tell me a long story about a fox and a king who walk to the sea . "

@@ -27,7 +27,7 @@ from bench.zeros import header
 from pyodide_app.gpu.wgpu_native import open_device
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
-from tests import realshape
+from tests.samples import realshape
 
 ROOM = 64  # tokens of the context besides
 

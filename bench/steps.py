@@ -31,7 +31,7 @@ from pyodide_app.graph.plan import Buffer, View
 from pyodide_app.load.loader import Fitted
 from pyodide_app.load.passes import Passes
 from pyodide_app.run import pace
-from tests import realshape
+from tests.samples import realshape
 
 ROUNDS = 5  # of which the fastest counts
 SUBMITS = 5  # in a row, of which two are queued
@@ -203,7 +203,7 @@ def open_bench(adapter: str) -> Bench:
     """Open the device: Dawn's where that is asked for."""
     if os.environ.get("LAPIDARY_DEVICE") != "dawn":
         return Bench(*open_timed(adapter))
-    from tests.dawn_device import DawnDevice  # only here: it needs Node
+    from tests.support.dawn_device import DawnDevice  # only here: it needs Node
 
     return Bench(DawnDevice(), None)
 

@@ -13,7 +13,7 @@ from pyodide_app.load import loader
 from pyodide_app.load.layout import Layout
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.sampling import SamplingOptions, pack_state
-from tests import realshape
+from tests.samples import realshape
 
 N_VOCAB = 32768  # rows of a cut model's embeddings
 

@@ -17,9 +17,9 @@ import numpy as np
 from oracle.gemma4 import Gemma4
 from pyodide_app.errors import EngineError
 from pyodide_app.graph import tuning
-from tests.compare import relative_l2
-from tests.gpu import device
 from tests.models.native import logits, opened, trace
+from tests.support.compare import relative_l2
+from tests.support.gpu import device
 
 # The tolerances of whole models: tests/models/test_golden.py has their reasons.
 TOLERANCE = {"f32": 5e-5, "f16": 1e-2}

@@ -9,7 +9,7 @@ import pytest
 from pyodide_app.graph.kernels import Variant, load
 from pyodide_app.graph.plan import Dispatch
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE
-from tests.attention_plans import attention_dispatches, every_dispatch
+from tests.support.attention_plans import attention_dispatches, every_dispatch
 
 BYTES = {"u32": 4, "f32": 4, "vec4<f32>": 16}
 WORKGROUP_BYTES, THREADS, GROUPS = 16384, 256, 65535  # WebGPU's defaults

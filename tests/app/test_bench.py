@@ -29,8 +29,8 @@ from bench.points import Point
 from bench.prompts import Model, Prompt
 from pyodide_app.errors import RequestError, SourceError
 from pyodide_app.graph import tuning
-from tests import realshape
 from tests.house.tree import ROOT
+from tests.samples import realshape
 
 RESULTS = ROOT / "bench" / "results"
 DEMO = ROOT / "demo" / "lapidary-demo.gguf"

@@ -18,7 +18,7 @@ from pyodide_app.text.chat.chatml import ChatML
 from pyodide_app.text.chat.choice import KEY, Brought
 from pyodide_app.text.chat.gemma4_format import Gemma4
 from pyodide_app.text.chat.templated import Templated
-from tests.golden_data import require
+from tests.support.golden_data import require
 
 GEMMA_4 = require("tokenizer/chat_template.jinja").read_text("utf-8")
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}{% endfor %}"

@@ -22,7 +22,7 @@ from pyodide_app.text.chat.mistral import (
     V7,
     Mistral,
 )
-from tests.golden_data import require
+from tests.support.golden_data import require
 
 CASES = json.loads(require("real/chat-cases.json").read_text("utf-8"))["cases"]
 SMOLLM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"

@@ -14,7 +14,7 @@ from pyodide_app.errors import RequestError
 from pyodide_app.text.chat import Prompt
 from pyodide_app.text.chat.gemma4 import render
 from pyodide_app.text.chat.gemma4_format import Gemma4
-from tests.golden_data import require
+from tests.support.golden_data import require
 
 EXAMPLES = json.loads(
     Path(__file__).with_name("chat_examples.json").read_text(encoding="utf-8")

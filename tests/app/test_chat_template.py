@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyodide_app.text.chat.gemma4_template import is_large
-from tests.golden_data import require
+from tests.support.golden_data import require
 
 LARGE = require("tokenizer/chat_template.jinja").read_text("utf-8")
 SMALL = "{{ '<|turn>model\\n' }}{# thoughts: <|channel>thought\\n … <channel|> #}"

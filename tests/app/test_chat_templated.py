@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pyodide_app.errors import EngineError, RequestError, UnsupportedFormatError
 from pyodide_app.text.chat import Segment
 from pyodide_app.text.chat.templated import Templated
-from tests.golden_data import require
+from tests.support.golden_data import require
 
 EVERY = "{% for m in messages %}{{ B }}{{ m.role }}\n{{ m.content }}{{ E }}{% endfor %}"
 EVERY = EVERY.replace("{{ B }}", "<|b|>").replace("{{ E }}", "<|e|>\n")

@@ -14,10 +14,10 @@ import pytest
 from pyodide_app.__main__ import main
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
-from tests.app.gguf_bytes import build_gguf, with_keys
-from tests.compare import relative_l2
-from tests.golden_data import committed_cases
-from tests.gpu import device
+from tests.samples.gguf_bytes import build_gguf, with_keys
+from tests.support.compare import relative_l2
+from tests.support.golden_data import committed_cases
+from tests.support.gpu import device
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 MODEL = str(CASE.gguf)

@@ -10,7 +10,7 @@ import pytest
 from pyodide_app.__main__ import main
 from pyodide_app.cli import report
 from pyodide_app.text.chat import ContentDelta
-from tests.golden_data import committed_cases
+from tests.support.golden_data import committed_cases
 
 MODEL = str(next(case for case in committed_cases() if case.model == "moe8").gguf)
 LONG = "word " * 60

@@ -14,8 +14,8 @@ from pyodide_app.cli.models import looks_like_path, open_model
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat import Prompt
 from pyodide_app.text.tokenizer import Tokenizer
-from tests.app.ollama_store import add_model, blob_of, make_store
-from tests.golden_data import committed_cases
+from tests.samples.ollama_store import add_model, blob_of, make_store
+from tests.support.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 IDS = ",".join(map(str, CASE.ids("p20")))

@@ -19,7 +19,7 @@ from pyodide_app.graph import rope
 from pyodide_app.models import find_family
 from pyodide_app.models.config import Config, Reader
 from pyodide_app.models.family import select_tensors
-from tests.golden_data import committed_cases, committed_families
+from tests.support.golden_data import committed_cases, committed_families
 
 GEMMA4 = min(case.gguf for case in committed_cases())
 MODELS = sorted({case.gguf for case in (*committed_cases(), *committed_families())})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyodide_app.cli.console import Input, prepare
-from tests.golden_data import committed_cases
+from tests.support.golden_data import committed_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = str(next(case for case in committed_cases() if case.model == "moe8").gguf)

@@ -20,8 +20,8 @@ from pyodide_app.load.fit import Fit, arrange
 from pyodide_app.load.header import read_header
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.models.config import Config
-from tests import realshape
-from tests.app.gguf_bytes import string, u32
+from tests.samples import realshape
+from tests.samples.gguf_bytes import string, u32
 
 V = 262_144
 Q4, Q5_0, Q6, Q8 = 144 / 256, 22 / 32, 210 / 256, 34 / 32  # bytes of an element

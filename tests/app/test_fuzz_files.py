@@ -25,9 +25,9 @@ from pyodide_app.ollama.manifest import Reference
 from pyodide_app.ollama.model import describe_entry
 from pyodide_app.ollama.store import Store
 from pyodide_app.text.tokenizer import Tokenizer
-from tests.app.gguf_bytes import build_gguf
-from tests.app.ollama_store import blob_of, make_store, manifest_path
-from tests.golden_data import committed_cases, committed_families, require
+from tests.samples.gguf_bytes import build_gguf
+from tests.samples.ollama_store import blob_of, make_store, manifest_path
+from tests.support.golden_data import committed_cases, committed_families, require
 
 # A longer run by hand: LAPIDARY_FUZZ=100 pytest tests/app/test_fuzz_files.py
 ROUNDS = int(os.environ.get("LAPIDARY_FUZZ", "1"))

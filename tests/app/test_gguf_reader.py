@@ -29,7 +29,7 @@ from pyodide_app.gguf.reader import GGUFFile, read_gguf
 from pyodide_app.gguf.sources import BytesSource, FileSource
 from pyodide_app.gguf.strings import StringArray
 from pyodide_app.gguf.types import BY_ID, TYPES, UNSUPPORTED
-from tests.app.gguf_bytes import (
+from tests.samples.gguf_bytes import (
     KINDS,
     assemble,
     build_gguf,

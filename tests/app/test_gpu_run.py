@@ -21,8 +21,8 @@ from bench.gpu import __main__ as command_line
 from bench.gpu import carried, machine, parts, prepare, run
 from bench.gpu.parts import FULL, QUICK, Part
 from bench.gpu.process import SHOWN, Log, Process
-from tests import realshape
 from tests.house.tree import ROOT
+from tests.samples import realshape
 from tools.environment import SetupError
 
 

@@ -14,8 +14,8 @@ from pyodide_app.cli.models import Opened, open_model
 from pyodide_app.cli.pasted import name_in
 from pyodide_app.gguf.reader import read_gguf
 from pyodide_app.gguf.sources import FileSource
-from tests.app.gguf_bytes import build_gguf, typed
-from tests.app.ollama_store import make_store
+from tests.samples.gguf_bytes import build_gguf, typed
+from tests.samples.ollama_store import make_store
 
 GGUF = build_gguf({"general.architecture": "gemma4"}, [("a", (32,), "F32", None)])
 # Names in which a pattern, a shell or a terminal would see something else.

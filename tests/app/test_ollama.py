@@ -25,8 +25,8 @@ from pyodide_app.ollama.model import Entry, StoredModel, describe_entry
 from pyodide_app.ollama.native import candidates, open_store
 from pyodide_app.ollama.store import Store
 from pyodide_app.run.sampling import SamplingOptions
-from tests.app.gguf_bytes import build_gguf, typed
-from tests.app.ollama_store import (
+from tests.samples.gguf_bytes import build_gguf, typed
+from tests.samples.ollama_store import (
     CONFIG,
     add_blob,
     add_model,

@@ -17,8 +17,8 @@ import pytest
 import build
 from pyodide_app.errors import SourceError
 from pyodide_app.pulled import catalogue
-from tests.app.gguf_bytes import build_gguf
-from tests.app.ollama_store import add_model, blob_of, make_store, write_manifest
+from tests.samples.gguf_bytes import build_gguf
+from tests.samples.ollama_store import add_model, blob_of, make_store, write_manifest
 from tools import server
 from tools.environment import ROOT, SetupError
 from tools.model_store import ModelStore

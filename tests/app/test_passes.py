@@ -17,7 +17,7 @@ from pyodide_app.load import loader
 from pyodide_app.load.layout import Layout
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import STEP, Passes
-from tests.golden_data import committed_cases
+from tests.support.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "dense")
 

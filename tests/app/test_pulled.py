@@ -17,8 +17,8 @@ from pyodide_app.__main__ import main
 from pyodide_app.cli.models import open_model
 from pyodide_app.pulled import cache, catalogue, fetch
 from pyodide_app.pulled.catalogue import GEMMA3, SMOLLM2, PackagedModel
-from tests.app.gguf_bytes import build_gguf
-from tests.app.ollama_store import make_store
+from tests.samples.gguf_bytes import build_gguf
+from tests.samples.ollama_store import make_store
 
 GGUF = build_gguf({"general.architecture": "llama"}, [("w", (32, 2), "F32", None)])
 GGUF += bytes(range(256)) * 64

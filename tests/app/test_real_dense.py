@@ -15,9 +15,9 @@ from bench.cost import ADAPTER
 from pyodide_app.__main__ import main
 from pyodide_app.load import loader
 from pyodide_app.load.options import LoadOptions
-from tests import real_store, realshape
-from tests.app.ollama_store import blob_of
-from tests.real_dense import DENSE
+from tests.samples import real_store, realshape
+from tests.samples.ollama_store import blob_of
+from tests.samples.real_dense import DENSE
 
 PUBLISHED = {
     "llama3.2-3b": (255, 3.21, 2.02e9),

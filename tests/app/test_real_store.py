@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pyodide_app.__main__ import main
-from tests import real_store
-from tests.app.ollama_store import blob_of
 from tests.app.test_realshape import BILLIONS, EXPECTED, check_types
+from tests.samples import real_store
+from tests.samples.ollama_store import blob_of
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from pyodide_app.models.config import Reader
 from pyodide_app.models.family import select_tensors
 from pyodide_app.models.gemma4 import FAMILY
 from pyodide_app.text.tokenizer import Tokenizer
-from tests import real_vocabulary, realshape
-from tests.real_blocks import blocks
+from tests.samples import real_vocabulary, realshape
+from tests.samples.real_blocks import blocks
 
 V = 262_144
 BYTES = {  # of 256 elements

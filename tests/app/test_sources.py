@@ -17,7 +17,7 @@ import pytest
 
 from pyodide_app.errors import SourceError
 from pyodide_app.gguf.sources import ByteSource, BytesSource, FileSource
-from tests.app.gguf_bytes import build_gguf
+from tests.samples.gguf_bytes import build_gguf
 
 DATA = bytes(range(256)) * 40
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from pyodide_app.text.tokenizer.merges import merge
 from pyodide_app.text.tokenizer.roles import GEMMA4_CONTROL, GEMMA4_MARKERS
 from pyodide_app.text.tokenizer.vocabulary import STOP_KEYS
 from tests.app.vocabularies import BYTES, ints, metadata_of, strings, toy_metadata
-from tests.golden_data import find, require
+from tests.support.golden_data import find, require
 
 VOCABULARIES = {"small": "models/moe8-q4_k_m.gguf"}
 if find("tokenizer/vocab-262144.gguf"):

@@ -37,7 +37,7 @@ from tests.app.vocabularies import (
     strings,
     toy_metadata,
 )
-from tests.golden_data import golden_roots, require
+from tests.support.golden_data import golden_roots, require
 from tools.real_models import GEMMA3, SMOLLM2, ensure
 
 Keys = dict[str, Value]

@@ -18,8 +18,8 @@ from oracle.gemma4 import Gemma4
 from oracle.gguf_file import GGUFFile
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.run.engine import Engine
-from tests.compare import relative_l2
 from tests.models.native import generate, greedy, logits, opened
+from tests.support.compare import relative_l2
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 MODEL = DEMO / "lapidary-demo.gguf"
@@ -119,7 +119,7 @@ def test_replies_end_by_themselves(engine, golden):
 
 def test_most_held_out_questions_are_answered_right():
     """One of every other kind of task; the card has the figures of thousands."""
-    from tests.gpu import device
+    from tests.support.gpu import device
 
     items = evaluate.questions(len(evaluate.MIX), seed=7)[::2]
     with closing(FileSource(str(MODEL))) as source:

@@ -19,7 +19,7 @@ from pyodide_app.models import step
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
-from tests.gpu import device
+from tests.support.gpu import device
 
 GREEDY = SamplingOptions(temperature=0.0)
 

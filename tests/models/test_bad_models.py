@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 
 from pyodide_app import errors
-from tests.compare import relative_l2
-from tests.golden_data import Case, committed_cases
-from tests.gpu import device
 from tests.models.native import logits, opened
-from tests.oracle.toy_models import (
+from tests.samples.toy_models import (
     TOY_A,
     TOY_B,
     Toy,
@@ -23,6 +20,9 @@ from tests.oracle.toy_models import (
     write_metadata,
     write_toy,
 )
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, committed_cases
+from tests.support.gpu import device
 
 Tensors = dict[str, np.ndarray]
 

@@ -14,12 +14,12 @@ from oracle.quant import random_blocks
 from pyodide_app.errors import UnsupportedFormatError
 from pyodide_app.gguf.reader import FileTensor, GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
-from tests.app.gguf_bytes import build_gguf
-from tests.compare import relative_l2
-from tests.golden_data import committed_cases, committed_families
 from tests.models.native import greedy, logits, opened
 from tests.models.test_bad_models import limit
 from tests.models.test_mixed_types import F32_L2, sizes
+from tests.samples.gguf_bytes import build_gguf
+from tests.support.compare import relative_l2
+from tests.support.golden_data import committed_cases, committed_families
 
 FAMILIES = {case.name: case.gguf for case in committed_families()}
 MOE = next(case.gguf for case in committed_cases() if case.model == "moe8")

@@ -9,9 +9,9 @@ import pytest
 from pyodide_app.load.passes import STEP
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.pace import Single
-from tests.golden_data import Case, committed_cases
-from tests.gpu import device
 from tests.models.native import GREEDY, opened
+from tests.support.golden_data import Case, committed_cases
+from tests.support.gpu import device
 
 
 @pytest.mark.parametrize("case", committed_cases(), ids=str)

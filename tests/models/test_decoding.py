@@ -18,9 +18,9 @@ from pyodide_app.run.engine import Engine
 from pyodide_app.run.pace import Adaptive, Fixed, Single
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
-from tests.golden_data import committed_cases
-from tests.gpu import device
 from tests.models.native import GREEDY, generate, greedy, opened
+from tests.support.golden_data import committed_cases
+from tests.support.gpu import device
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 PLE = next(case for case in committed_cases() if case.model == "ple")

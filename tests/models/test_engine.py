@@ -17,9 +17,9 @@ from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta
 from pyodide_app.text.chat.gemma4_format import Gemma4
-from tests.golden_data import committed_cases
-from tests.gpu import device
 from tests.models.native import GREEDY, generate, opened
+from tests.support.golden_data import committed_cases
+from tests.support.gpu import device
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 MESSAGES = [{"role": "user", "content": "Hello"}]

@@ -12,9 +12,9 @@ from oracle.families import open_model
 from pyodide_app.errors import UnsupportedArchitectureError, UnsupportedFormatError
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.models import FAMILIES
-from tests.compare import relative_l2
-from tests.golden_data import FamilyCase, committed_families, families
 from tests.models.native import greedy, logits, opened, trace
+from tests.support.compare import relative_l2
+from tests.support.golden_data import FamilyCase, committed_families, families
 
 # The golden README: Hugging Face in float32 is 0.8e-6 to 2.0e-6 away from float64; the
 # smallest deliberate mistake that its report lists moves logits by 1.7e-2.

@@ -10,10 +10,10 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from tests import real_vocabulary, realshape
-from tests.compare import relative_l2
-from tests.full_width import PROMPT, WideGemma4
 from tests.models.native import logits, opened
+from tests.samples import real_vocabulary, realshape
+from tests.support.compare import relative_l2
+from tests.support.full_width import PROMPT, WideGemma4
 
 
 def compare(

@@ -10,9 +10,9 @@ import pytest
 from pyodide_app.graph.tuning import HARDWARE
 from pyodide_app.load.passes import STEP
 from pyodide_app.run.engine import Engine
-from tests.compare import relative_l2
-from tests.golden_data import PROMPTS, Case, cases, committed_cases
 from tests.models.native import greedy, logits, opened
+from tests.support.compare import relative_l2
+from tests.support.golden_data import PROMPTS, Case, cases, committed_cases
 
 # The golden README: Hugging Face in float32 is 2.4e-6 to 9.9e-6 away from its own
 # float64 result; five times the worst of that, and twenty times below the smallest

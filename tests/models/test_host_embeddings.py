@@ -20,14 +20,14 @@ from pyodide_app.load import weights
 from pyodide_app.load.loader import load
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
-from tests.compare import relative_l2
-from tests.golden_data import Case, cases
-from tests.gpu import device
 from tests.models.native import greedy, logits, opened
 from tests.models.test_bad_models import limit
 from tests.models.test_cost import step_costs
-from tests.oracle.toy_models import IDS, TOY_A, write_toy
+from tests.samples.toy_models import IDS, TOY_A, write_toy
 from tests.shaders.matrices import bench, matrix
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, cases
+from tests.support.gpu import device
 
 PLE = cases("ple")
 

@@ -7,9 +7,9 @@ import pytest
 
 from oracle.gemma4 import Gemma4
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.compare import relative_l2
-from tests.golden_data import Case, cases, committed_cases
 from tests.models.native import opened, trace
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, cases, committed_cases
 
 # Errors add up through the layers; the logits' own bound is the largest allowed.
 F32_L2 = 5e-5

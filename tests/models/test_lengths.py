@@ -10,9 +10,9 @@ import pytest
 from oracle.gemma4 import Gemma4
 from pyodide_app import errors
 from pyodide_app.graph import tuning
-from tests.compare import relative_l2
-from tests.golden_data import Case, committed_cases
 from tests.models.native import GREEDY, generate, greedy, logits, opened
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, committed_cases
 
 F32_L2 = 5e-5
 WINDOW = 32

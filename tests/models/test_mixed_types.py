@@ -15,10 +15,10 @@ from oracle.quant import random_blocks
 from pyodide_app.gguf.reader import FileTensor, GGUFFile, read_gguf
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gguf.types import TYPES
-from tests.app.gguf_bytes import build_gguf
-from tests.compare import relative_l2
-from tests.golden_data import Case, committed_cases
 from tests.models.native import greedy, logits, opened
+from tests.samples.gguf_bytes import build_gguf
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, committed_cases
 
 F32_L2 = 5e-5
 

@@ -11,8 +11,8 @@ import wgpu
 from pyodide_app import errors
 from pyodide_app.gpu.wgpu_native import open_device
 from pyodide_app.graph.plan import Buffer, whole
-from tests.golden_data import committed_cases
 from tests.models.native import greedy, opened
+from tests.support.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "dense")
 N = 3  # loads after those that fill what is kept: pipelines, read-back buffers

@@ -10,7 +10,7 @@ import pytest
 from pyodide_app.gguf.sources import BytesSource
 from pyodide_app.gpu import wgpu_native
 from pyodide_app.graph.plan import Buffer, whole
-from tests.gpu import native_device
+from tests.support.gpu import native_device
 
 CHUNK, QUEUED, PARTS = 1 << 14, 1 << 16, 8
 

@@ -12,8 +12,8 @@ from pyodide_app import errors
 from pyodide_app.__main__ import main
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.run.engine import Engine
-from tests.golden_data import require
 from tests.models.native import generate, greedy, logits, opened
+from tests.support.golden_data import require
 
 BOTH = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=["cpu", "gpu"])
 PROMPT = [2, 5, 9, 17, 33, 12, 44]

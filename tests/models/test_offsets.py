@@ -16,9 +16,9 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph import tuning
 from pyodide_app.graph.plan import whole
 from pyodide_app.load import weights
-from tests import realshape
-from tests.gpu import device
-from tests.real_blocks import Entry
+from tests.samples import realshape
+from tests.samples.real_blocks import Entry
+from tests.support.gpu import device
 
 
 def on_the_gpu(info: FileTensor) -> bytes:

@@ -18,10 +18,10 @@ from pyodide_app.load import loader
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.passes import STEP
 from pyodide_app.run.engine import Engine
-from tests import realshape
-from tests.golden_data import Case, committed_cases
-from tests.gpu import device
 from tests.models.native import greedy, opened
+from tests.samples import realshape
+from tests.support.golden_data import Case, committed_cases
+from tests.support.gpu import device
 
 
 @pytest.mark.parametrize("case", committed_cases(), ids=str)

@@ -14,11 +14,11 @@ from bench.cost import layer_of
 from pyodide_app.graph.plan import Dispatch, Plan, View
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.run.engine import Engine
-from tests.compare import relative_l2
-from tests.golden_data import Case, committed_cases
-from tests.gpu import device
 from tests.models.native import GREEDY, generate, greedy, logits, opened
 from tests.models.test_lengths import random_ids
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, committed_cases
+from tests.support.gpu import device
 
 ALL = pytest.mark.parametrize("case", committed_cases(), ids=str)
 TUNINGS = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=lambda t: t.tile)

@@ -14,9 +14,9 @@ import pytest
 
 from oracle.families import open_model
 from pyodide_app.run.engine import Engine
-from tests.compare import relative_l2
 from tests.models.native import greedy, logits, opened, trace
-from tests.real_models import GEMMA3, PROMPTS, REAL, SMOLLM2, RealModel
+from tests.support.compare import relative_l2
+from tests.support.real_models import GEMMA3, PROMPTS, REAL, SMOLLM2, RealModel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]  # long prompts: minutes
 

@@ -11,8 +11,8 @@ from pyodide_app import errors
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.text.chat import ContentDelta
-from tests.golden_data import committed_cases
 from tests.models.native import GREEDY, generate, opened
+from tests.support.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "moe8")
 N = 24

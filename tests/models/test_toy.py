@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from oracle.gemma4 import ALIASES, Gemma4
-from tests.compare import relative_l2
 from tests.models.native import greedy, logits, opened, trace
-from tests.oracle.toy_models import (
+from tests.samples.toy_models import (
     IDS,
     N_VOCAB,
     TOY_A,
@@ -20,6 +19,7 @@ from tests.oracle.toy_models import (
     toy_tensors,
     write_toy,
 )
+from tests.support.compare import relative_l2
 
 F32_L2 = 5e-5
 

@@ -19,11 +19,11 @@ from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
-from tests.compare import relative_l2
-from tests.golden_data import Case, committed_cases
-from tests.gpu import device
 from tests.models.native import logits, opened
 from tests.models.test_golden import F16_L2, check_greedy
+from tests.support.compare import relative_l2
+from tests.support.golden_data import Case, committed_cases
+from tests.support.gpu import device
 
 EACH = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 TUNINGS = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=["cpu", "gpu"])

@@ -10,7 +10,7 @@ from oracle import grids
 from oracle.quant import FORMATS, FORMATS_BY_ID, dequantise, random_blocks
 from pyodide_app.gguf import grids as driver_grids
 from pyodide_app.gguf.types import TYPES
-from tests.golden_data import GOLDEN_COMMITTED, load_npz
+from tests.support.golden_data import GOLDEN_COMMITTED, load_npz
 
 GOLDEN = load_npz(GOLDEN_COMMITTED / "dequant" / "dequant.npz")
 GOLDEN_CASES = sorted(name[:-4] for name in GOLDEN if name.endswith("_raw"))

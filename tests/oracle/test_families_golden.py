@@ -11,8 +11,8 @@ import pytest
 from oracle import ops
 from oracle.decoder import Decoder, Trace
 from oracle.families import FAMILIES, open_model
-from tests.compare import relative_l2
-from tests.golden_data import FamilyCase, committed_families, families
+from tests.support.compare import relative_l2
+from tests.support.golden_data import FamilyCase, committed_families, families
 
 # Both sides compute in float64 and the target is stored in float32: an error uniform in
 # half a unit in the last place is 2.5e-8 relative, and measured (2.6e-8 at most).

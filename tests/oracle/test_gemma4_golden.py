@@ -10,7 +10,7 @@ import pytest
 
 from oracle.decoder import Trace
 from oracle.gemma4 import Gemma4
-from tests.golden_data import PROMPTS, Case, cases, committed_cases, nodes
+from tests.support.golden_data import PROMPTS, Case, cases, committed_cases, nodes
 
 # Both sides compute in float64 and the target is stored in float32: an error uniform in
 # half a unit in the last place is 2.5e-8 relative, and measured. ple shows 3.9e-8: the

@@ -15,7 +15,7 @@ from oracle import decoder
 from oracle.decoder import Trace
 from oracle.gemma4 import ALIASES, Gemma4
 from oracle.gguf_file import GGUFFile
-from tests.oracle.toy_models import (
+from tests.samples.toy_models import (
     IDS,
     TOY_A,
     TOY_B,

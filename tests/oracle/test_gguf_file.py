@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oracle.gguf_file import GGUFFile
-from tests.golden_data import Case, committed_cases
+from tests.support.golden_data import Case, committed_cases
 
 
 @pytest.mark.parametrize("case", committed_cases(), ids=str)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from oracle.gemma4 import Gemma4
-from tests.golden_data import Case, cases, committed_cases, mutations
 from tests.oracle.mutations import mutations_of
+from tests.support.golden_data import Case, cases, committed_cases, mutations
 
 TOLERANCE = 5e-5  # of relative L2: what every golden comparison allows
 

@@ -12,7 +12,7 @@ from oracle.ops import HeadRules
 from pyodide_app.graph import rope as tables
 from pyodide_app.graph.kv_cache import LayerCache, make_layer
 from pyodide_app.graph.tensors import Heads, Rope, Tensor
-from tests.gpu import Bench, random_input
+from tests.support.gpu import Bench, random_input
 
 KINDS = {"f16": np.float16, "f32": np.float32}
 # What storage may move an element by: half a unit in the last place, and below 2^-14 an

@@ -15,8 +15,8 @@ from pyodide_app.gguf.types import BY_NAME, TYPES
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import Tuning
 from pyodide_app.load.weights import LOAD_BYTES
-from tests.compare import tolerance
-from tests.gpu import Bench
+from tests.support.compare import tolerance
+from tests.support.gpu import Bench
 
 FORMATS = tuple(kind.name for kind in TYPES)
 FLOATS = ("F32", "F16", "BF16")

@@ -9,8 +9,8 @@ import numpy as np
 
 from oracle import ops as oracle
 from pyodide_app.graph.tensors import ExpertSlots, Routing
-from tests.gpu import Bench
 from tests.shaders.matrices import Ints
+from tests.support.gpu import Bench
 
 ABSENT = 0xFFFFFFFF  # in a slot table, and the expert of an unused tile
 

@@ -10,7 +10,7 @@ from oracle import ops as oracle
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Normed, Residual
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE
-from tests.gpu import Bench, random_input
+from tests.support.gpu import Bench, random_input
 
 EPS = 1e-6
 # Kernels that norm their input, in workgroups of awkward shapes; one workgroup for all

@@ -12,8 +12,6 @@ from oracle import ops as oracle
 from pyodide_app.graph.attention_shape import decode_shape
 from pyodide_app.graph.tensors import Heads
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.compare import close, tolerance
-from tests.gpu import Bench, random_input
 from tests.shaders.caches import (
     EPS,
     RULES,
@@ -27,6 +25,8 @@ from tests.shaders.caches import (
     representable,
     stored,
 )
+from tests.support.compare import close, tolerance
+from tests.support.gpu import Bench, random_input
 
 BOTH = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=["cpu", "gpu"])
 

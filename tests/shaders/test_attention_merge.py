@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from tests.compare import close
-from tests.gpu import Bench, random_input
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 LOWEST = -3.0e38
 

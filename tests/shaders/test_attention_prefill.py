@@ -10,9 +10,9 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.attention_shape import prefill_shape
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.compare import close
-from tests.gpu import Bench, random_input
 from tests.shaders.caches import fill, make_cache, representable
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 BOTH = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=["cpu", "gpu"])
 

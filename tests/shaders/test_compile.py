@@ -12,8 +12,8 @@ from pyodide_app.gguf.types import TYPES
 from pyodide_app.graph import kernels
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE
-from tests import dawn, gpu
-from tests.attention_plans import ODD, RELEASED, attention_dispatches
+from tests.support import dawn, gpu
+from tests.support.attention_plans import ODD, RELEASED, attention_dispatches
 
 FORMATS = sorted({kind.slug for kind in TYPES})
 FLOATS = sorted(kind.slug for kind in TYPES if kind.block_size == 1)

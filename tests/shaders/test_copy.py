@@ -9,8 +9,8 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.graph.tuning import SOFTWARE, Tuning
-from tests.compare import tolerance
-from tests.gpu import Bench
+from tests.support.compare import tolerance
+from tests.support.gpu import Bench
 
 WG = SOFTWARE.threads
 

@@ -18,14 +18,14 @@ from pyodide_app.adapter import kernel_options
 from pyodide_app.graph.kernels import Variant
 from pyodide_app.graph.plan import Buffer, Dispatch, Plan, whole
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests import gpu
-from tests.compare import relative_l2
-from tests.dawn_device import DawnDevice, DawnPlan
-from tests.golden_data import Case
 from tests.models.native import logits, opened
 from tests.models.test_golden import F32_L2, F32_MAX
 from tests.shaders import test_matvec, test_variants
 from tests.shaders.kernel_cases import CASES
+from tests.support import gpu
+from tests.support.compare import relative_l2
+from tests.support.dawn_device import DawnDevice, DawnPlan
+from tests.support.golden_data import Case
 from tools import lavapipe
 from tools.environment import SetupError
 from tools.lavapipe import FEATURES, ensure_lavapipe

@@ -10,10 +10,10 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE
-from tests.compare import tolerance
-from tests.gpu import Bench
 from tests.shaders import matrices
 from tests.shaders.matrices import Matrix, bench, matrix
+from tests.support.compare import tolerance
+from tests.support.gpu import Bench
 
 SCALE = np.float32(2816**0.5)  # of 26b-a4b, as the uniform holds it
 

@@ -7,7 +7,7 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.graph.tensors import Routing
-from tests import compare, gpu
+from tests.support import compare, gpu
 
 
 def combine(y: np.ndarray, weight: np.ndarray, perm: np.ndarray) -> np.ndarray:

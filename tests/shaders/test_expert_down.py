@@ -12,11 +12,11 @@ from oracle import ops as oracle
 from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tensors import Routing
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, Matrix, bench, close_sums, matrix
 from tests.shaders.routings import ABSENT, expert_slots
 from tests.shaders.test_router import widths
+from tests.support.gpu import Bench, random_input
 
 ODD = dataclasses.replace(SOFTWARE, lanes=3, rows=5)
 BOTH = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=lambda t: t.label)

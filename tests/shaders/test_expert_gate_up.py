@@ -13,12 +13,12 @@ from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests import compare
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, Matrix, bench, matrix
 from tests.shaders.routings import ABSENT, expert_slots
 from tests.shaders.test_router import widths
+from tests.support import compare
+from tests.support.gpu import Bench, random_input
 
 ODD = dataclasses.replace(SOFTWARE, lanes=3, fold_rows=5)
 INF, NAN = np.inf, np.nan

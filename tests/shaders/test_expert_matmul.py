@@ -11,10 +11,10 @@ from oracle import ops as oracle
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, bench, close_sums, matrix
 from tests.shaders.routings import ABSENT, expert_slots, sorted_routing
+from tests.support.gpu import Bench, random_input
 
 ODD = dataclasses.replace(HARDWARE, tile_rows=24, tile_tokens=4)
 N_EXPERTS = 6

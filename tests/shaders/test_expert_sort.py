@@ -8,7 +8,7 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.tensors import Routing
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests import gpu
+from tests.support import gpu
 
 UNUSED = 0xFFFFFFFF
 

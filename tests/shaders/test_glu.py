@@ -8,8 +8,8 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph import tuning
 from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
-from tests.compare import close, tolerance
-from tests.gpu import Bench, random_input
+from tests.support.compare import close, tolerance
+from tests.support.gpu import Bench, random_input
 
 WG = tuning.SOFTWARE.threads
 

@@ -11,8 +11,6 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Heads, Tensor
-from tests.compare import close, tolerance
-from tests.gpu import Bench, random_input
 from tests.shaders.caches import (
     EPS,
     RULES,
@@ -24,6 +22,8 @@ from tests.shaders.caches import (
     pieces,
     stored,
 )
+from tests.support.compare import close, tolerance
+from tests.support.gpu import Bench, random_input
 
 SIZES = [(1e4, 8, 4), (1e4, 256, 128), (1e6, 16, 2), (1e6, 512, 64)]
 IDS = ["tiny", "sliding", "tiny-global", "global"]

@@ -7,8 +7,8 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.graph.tuning import SOFTWARE
-from tests.compare import tolerance
-from tests.gpu import Bench, random_input
+from tests.support.compare import tolerance
+from tests.support.gpu import Bench, random_input
 
 WG = SOFTWARE.threads
 

@@ -10,7 +10,7 @@ import pytest
 import wgpu
 
 from pyodide_app.graph import kernels
-from tests import gpu
+from tests.support import gpu
 
 FLOAT32_MAX = np.finfo(np.float32).max
 # The most that was seen on two software adapters is 1.3, and 2.4 for log1p_f32, whose

@@ -10,9 +10,9 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Matrix, bench, close_sums, matrix
+from tests.support.gpu import Bench, random_input
 
 ODD = dataclasses.replace(HARDWARE, tile_rows=24, tile_tokens=4)
 TILES = pytest.mark.parametrize("tune", [SOFTWARE, HARDWARE], ids=lambda t: t.tile)

@@ -12,9 +12,9 @@ from oracle import quant
 from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
+from tests.support.gpu import Bench, random_input
 
 SERIAL = dataclasses.replace(SOFTWARE, lanes=1, rows=1)
 ODD = dataclasses.replace(SOFTWARE, lanes=5, rows=3)

@@ -11,12 +11,12 @@ from oracle import ops as oracle
 from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
-from tests.compare import close
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
 from tests.shaders.streams import ODD, TURNS, Stream, kernels_of
 from tests.shaders.test_matvec_many import mixed, widths
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 SLOPE = 1.13  # of gelu at its steepest; of silu it is 1.10
 ACTS = {GEGLU: oracle.gelu_tanh, SWIGLU: oracle.silu}

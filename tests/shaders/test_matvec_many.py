@@ -14,11 +14,11 @@ from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Splits, Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.compare import close
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
 from tests.shaders.streams import EPS, ODD, TURNS, Stream, kernels_of
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 
 def widths(type_name: str) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.graph import tuning
-from tests.compare import close
-from tests.gpu import Bench, random_input
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 WG = tuning.SOFTWARE.threads
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oracle import ops as oracle
-from tests.compare import close
-from tests.gpu import Bench, random_input
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 
 @pytest.mark.parametrize("dim", [1, 8, 31, 33, 128, 256])

@@ -15,9 +15,9 @@ import pytest
 
 from oracle import quant
 from pyodide_app.gguf.types import BY_NAME
-from tests import golden_data
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, bench, matrix
+from tests.support import golden_data
 
 U8 = npt.NDArray[np.uint8]
 SCALED = tuple(name for name in matrices.FORMATS if quant.FORMATS[name].d is not None)

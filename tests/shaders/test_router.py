@@ -10,10 +10,10 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from tests.compare import close
-from tests.gpu import Bench, random_input
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
+from tests.support.compare import close
+from tests.support.gpu import Bench, random_input
 
 ODD = dataclasses.replace(SOFTWARE, threads=21)
 EPS = 1e-6

@@ -22,7 +22,7 @@ from pyodide_app.graph.tensors import Tensor
 from pyodide_app.run import sampling
 from pyodide_app.run.decoding import Sampled
 from pyodide_app.run.sampling import Fault, SamplingOptions
-from tests import gpu
+from tests.support import gpu
 
 INF, NAN = np.inf, np.nan
 GEMMA_VOCAB = 262_144

@@ -12,7 +12,7 @@ from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.run import sampling
 from pyodide_app.run.sampling import SamplingOptions
-from tests import gpu
+from tests.support import gpu
 
 INF, NAN = np.inf, np.nan
 # At the edges of a word, of a workgroup and of a chunk, for both sizes of these.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from tests import compare, gpu
+from tests.support import compare, gpu
 
 
 def softcap(x: np.ndarray, cap: float) -> np.ndarray:

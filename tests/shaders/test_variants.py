@@ -24,13 +24,13 @@ from pyodide_app.graph.tensors import Heads
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from pyodide_app.load import loader
 from pyodide_app.load.options import LoadOptions
-from tests import dawn, gpu
-from tests.compare import tolerance
-from tests.golden_data import committed_cases
-from tests.gpu import random_input
 from tests.shaders import caches, test_matvec
 from tests.shaders.kernel_cases import CASES
 from tests.shaders.matrices import bench, matrix
+from tests.support import dawn, gpu
+from tests.support.compare import tolerance
+from tests.support.golden_data import committed_cases
+from tests.support.gpu import random_input
 
 FOLDING = replace(SOFTWARE, fold_bytes=HARDWARE.fold_bytes)
 SUBGROUP = 4  # no adapter has narrower ones

@@ -7,7 +7,7 @@
 
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { loadPage } from '../page_on_dawn.mjs';
+import { loadPage } from '../support/page_on_dawn.mjs';
 import { makeStage } from './device_stage.js';
 
 const root = process.argv[2];

@@ -17,7 +17,7 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
-from tests.gpu import device
+from tests.support.gpu import device
 from tests.web.test_end_to_end import KEEP_MESSAGES, LAST_DONE, MODELS, load, native
 from tools import bundle
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.compare import tolerance
-from tests.gpu import native_device
+from tests.support.compare import tolerance
+from tests.support.gpu import native_device
 from tests.web import folded_plan, norm_plan
 from tools import environment
 from tools.lavapipe import dawn_environment

@@ -23,7 +23,7 @@ from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
-from tests.gpu import device
+from tests.support.gpu import device
 from tests.web.conftest import (
     CHROMIUM_FLAGS,
     LOSE_DEVICE,

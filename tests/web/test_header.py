@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests import golden_data, real_vocabulary, realshape
+from tests.samples import real_vocabulary, realshape
+from tests.support import golden_data
 from tests.web.conftest import replace_worker, use_model
 from tests.web.test_end_to_end import KEEP_MESSAGES
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.app.ollama_store import add_model, blob_of, make_store
+from tests.samples.ollama_store import add_model, blob_of, make_store
 from tests.web.conftest import say, use_model
 from tests.web.test_end_to_end import (
     KEEP_MESSAGES,

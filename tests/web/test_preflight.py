@@ -14,7 +14,7 @@ from pyodide_app import errors
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.load.loader import Fitted, preflight
 from pyodide_app.load.options import LoadOptions
-from tests import realshape
+from tests.samples import realshape
 from tests.web.conftest import (
     choose,
     choose_large,

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.models.test_real_models import CONVERSATION
-from tests.real_models import SMOLLM2
+from tests.support.real_models import SMOLLM2
 from tests.web.conftest import expect_state, say, use_model
 from tests.web.test_end_to_end import KEEP_MESSAGES, LAST_DONE
 from tools.real_models import RealModels

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.ollama_store import blob_of
 from tests.app.test_realshape import BILLIONS, BYTES, EXPECTED
-from tests.compare import relative_l2
-from tests.full_width import PROMPT, WideGemma4
-from tests.real_store import OTHERS, TAGS, write_model, write_store
+from tests.samples.ollama_store import blob_of
+from tests.samples.real_store import OTHERS, TAGS, write_model, write_store
+from tests.support.compare import relative_l2
+from tests.support.full_width import PROMPT, WideGemma4
 from tests.web.conftest import replace_worker
 from tests.web.processes import peaks
 from tests.web.test_end_to_end import open_page

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { openAsBlob } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { loadPage } from '../page_on_dawn.mjs';
+import { loadPage } from '../support/page_on_dawn.mjs';
 
 const root = process.argv[2];
 const web = join(root, 'web');

@@ -1,4 +1,4 @@
-// Lend the page's GPU code, on Dawn, to tests/dawn_device.py.
+// Lend the page's GPU code, on Dawn, to tests/support/dawn_device.py.
 //
 //   node dawn_device.mjs WEB FD       FD: file descriptor of a socket to who asks
 //

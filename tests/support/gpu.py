@@ -25,7 +25,7 @@ from pyodide_app.graph.plan import Buffer, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Input, Tensor, Weight
 from pyodide_app.load import weights
-from tests.dawn_device import DawnDevice
+from tests.support.dawn_device import DawnDevice
 
 _OTHERS: list[Device] = []
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pyodide_app.pulled import catalogue, fetch
 from pyodide_app.pulled.catalogue import PackagedModel
-from tests.golden_data import golden_roots, load_npz
+from tests.support.golden_data import golden_roots, load_npz
 
 PROMPTS = ("p1", "p3", "p20", "p100", "p700", "chat")
 

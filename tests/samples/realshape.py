@@ -1,7 +1,7 @@
 """Writes GGUFs shaped exactly as the released models, in files that are mostly holes.
 
-    python -m tests.realshape 26b-a4b Q4_K_M model.gguf --layers 2 --fill
-    python -m tests.realshape llama3.1-8b Q4_K_M model.gguf
+    python -m tests.samples.realshape 26b-a4b Q4_K_M model.gguf --layers 2 --fill
+    python -m tests.samples.realshape llama3.1-8b Q4_K_M model.gguf
 
 Metadata, tensor names, shapes and types are those of the real files; the data are zeros
 that take no place on the disk, but for the tensors that `fill` chooses: these get
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from oracle.quant import FORMATS
-from tests import real_dense, real_vocabulary
-from tests.app.gguf_bytes import assemble, key_value, tensor_info, typed
-from tests.real_blocks import Entry, pieces
-from tests.real_dense import DENSE, Dense
-from tests.real_tensors import (
+from tests.samples import real_dense, real_vocabulary
+from tests.samples.gguf_bytes import assemble, key_value, tensor_info, typed
+from tests.samples.real_blocks import Entry, pieces
+from tests.samples.real_dense import DENSE, Dense
+from tests.samples.real_tensors import (
     FILE_TYPES,
     MODELS,
     Shape,
@@ -188,7 +188,9 @@ def scalar_or_array(values: list[int], per_layer: bool) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write one file from the command line."""
-    parser = argparse.ArgumentParser("python -m tests.realshape", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.samples.realshape", description=__doc__
+    )
     parser.add_argument("model", choices=list(SIZES), metavar="MODEL")
     parser.add_argument("type", choices=list(FILE_TYPES), metavar="TYPE")
     parser.add_argument("out", type=Path, metavar="OUT")

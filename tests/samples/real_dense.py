@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.app.gguf_bytes import typed
-from tests.real_tensors import Dims, fitted, gets_more_bits
+from tests.samples.gguf_bytes import typed
+from tests.samples.real_tensors import Dims, fitted, gets_more_bits
 
 
 @dataclass(frozen=True, slots=True)

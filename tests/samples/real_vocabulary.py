@@ -12,8 +12,8 @@ from functools import cache
 from itertools import chain, islice, product
 from typing import Any
 
-from tests.app.gguf_bytes import key_value, typed
-from tests.golden_data import GOLDEN_COMMITTED
+from tests.samples.gguf_bytes import key_value, typed
+from tests.support.golden_data import GOLDEN_COMMITTED
 
 N_TOKENS, N_MERGES = 262_144, 514_906
 SPACE = "\u2581"  # how a token writes U+0020

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-GOLDEN_COMMITTED = Path(__file__).resolve().parent / "golden"
+GOLDEN_COMMITTED = Path(__file__).resolve().parents[1] / "golden"
 PROMPTS = ("p1", "p20", "p80")
 
 # Files whose numbers are those of another: the same values in another type, or other

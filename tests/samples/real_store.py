@@ -1,6 +1,6 @@
 """Makes an Ollama store of Gemma 4's five models, nearly all holes; or of others.
 
-    python -m tests.real_store DIR
+    python -m tests.samples.real_store DIR
     OLLAMA_MODELS=DIR lapidary list
 
 58 GB in name, 73 MB on the disk. Headers are whole, as Ollama's own converter and
@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests import realshape
-from tests.app.ollama_store import add_model
-from tests.real_dense import DENSE
-from tests.real_tensors import FILE_TYPES, MODELS
+from tests.samples import realshape
+from tests.samples.ollama_store import add_model
+from tests.samples.real_dense import DENSE
+from tests.samples.real_tensors import FILE_TYPES, MODELS
 
 TAGS = {
     **{"gemma4:e2b": "e2b", "gemma4:e4b": "e4b", "gemma4:12b": "12b"},
@@ -73,7 +73,9 @@ def write_model(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a store from the command line."""
-    parser = argparse.ArgumentParser("python -m tests.real_store", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.samples.real_store", description=__doc__
+    )
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--type", choices=list(FILE_TYPES), default="Q4_K_M")
     options = parser.parse_args(arguments)
