@@ -369,33 +369,43 @@ def glu(gate: Array, up: Array, unit: str = "geglu") -> Array:
 
 
 def router(
-    x: Array, scale: Array, weight: Array, norm_weight: Array, eps: float
+    x: Array, weight: Array, norm_weight: Array, eps: float, scale: Array | None = None
 ) -> tuple[Array, Array]:
     """Score all experts for each token, and norm the tokens for the experts.
 
+    The router sees what the experts see, unless it has a scale for a norm of its own.
     Shapes: x, y [n_tokens, dim]; scale, norm_weight [dim]; weight [n_experts, dim];
     logits [n_tokens, n_experts].
     """
-    z = _rms(x, eps) * scale * x.shape[-1] ** -0.5
-    return matmul(z, weight).astype(x.dtype), rms_norm(x, norm_weight, eps)
+    y = _rms(x, eps) * norm_weight
+    z = y if scale is None else _rms(x, eps) * scale * x.shape[-1] ** -0.5
+    return matmul(z, weight).astype(x.dtype), y.astype(x.dtype)
 
 
 def router_top_k(
-    logits: Array, per_expert_scale: Array, k: int
+    logits: Array,
+    per_expert_scale: Array | None,
+    k: int,
+    renormalised: bool = True,
 ) -> tuple[npt.NDArray[np.int32], Array]:
     """Choose k experts per token and their weights.
 
     Softmax over all experts, the k largest (ties: the lower index) in falling order,
-    renormalised to sum 1, then times the scale of each expert. What is not finite is
-    chosen first, and makes all weights of its token NaN.
+    renormalised to sum 1 or not, then times the scale of each expert, if it has one.
+    What is not finite is chosen first, and makes all weights of its token NaN.
     Shapes: logits [n_tokens, n_experts]; per_expert_scale [n_experts]; results
     [n_tokens, k].
     """
     finite = np.isfinite(logits)
     order = np.where(finite, logits, np.inf)
     idx = np.argsort(-order, axis=-1, kind="stable")[:, :k]
-    chosen = np.take_along_axis(np.where(finite, logits, np.nan), idx, axis=-1)
-    weights = softmax(chosen) * _double(per_expert_scale)[idx]
+    known = np.where(finite, logits, np.nan)
+    if renormalised:
+        weights = softmax(np.take_along_axis(known, idx, axis=-1))
+    else:
+        weights = np.take_along_axis(softmax(known), idx, axis=-1)
+    if per_expert_scale is not None:
+        weights = weights * _double(per_expert_scale)[idx]
     return idx.astype(np.int32), weights.astype(logits.dtype)
 
 
@@ -418,7 +428,9 @@ def expert_sort(
     return offsets, (order // k).astype(np.int32), perm.reshape(n_tokens, k)
 
 
-def expert_gate_up(x: Array, idx: Ints, gate: Array, up: Array) -> Array:
+def expert_gate_up(
+    x: Array, idx: Ints, gate: Array, up: Array, unit: str = "geglu"
+) -> Array:
     """Compute the gated hidden vector of each assigned expert.
 
     Shapes: x [n_tokens, dim_in]; idx [n_tokens, k]; gate, up
@@ -426,7 +438,7 @@ def expert_gate_up(x: Array, idx: Ints, gate: Array, up: Array) -> Array:
     """
     wide = _double(x)[:, None, :, None]  # [n_tokens, 1, dim_in, 1]
     left, right = _double(gate)[idx] @ wide, _double(up)[idx] @ wide
-    return (gelu_tanh(left) * right).reshape(idx.size, -1).astype(x.dtype)
+    return glu(left, right, unit).reshape(idx.size, -1).astype(x.dtype)
 
 
 def expert_down(x: Array, idx: Ints, weights: Array, down: Array) -> Array:

@@ -4,7 +4,8 @@
 //   routing[j] = S_j;  routing[weights_begin + j] = softmax(logits[S])[j] * scale[S_j]
 //   y[j, r] = act(sum_d gate[s, r, d] * x[d]) * sum_d up[s, up_row + r, d] * x[d]
 //
-// Ties go to the lower index; see router_top_k.
+// act is that of a file of the slot `unit` (see glu). Ties go to the lower index, and the
+// weights may be of another kind; see router_top_k.
 //
 // shapes     x: [dim_in] f32;  gate, up: [slots, expert_rows, dim_in] quant, which may be
 //            one and the same;  logits, scale: [n_experts] f32;  table: [n_experts] u32;
@@ -13,7 +14,8 @@
 // bindings   0 params, 1 x, 2 gate_weight, 3 up_weight, 4 logits, 5 scale, 6 table,
 //            7 routing, 8 y
 // overrides  LANES: threads that share four rows, ROWS: such fours of y per workgroup;
-//            N_EXPERTS: experts in all, TOP_K: chosen ones
+//            N_EXPERTS: experts in all, TOP_K: chosen ones;  HAS_SCALE: weights are
+//            scaled, RENORMALISED: before that, they add up to 1
 // dispatch   (ceil(n_rows / (4 * ROWS)), top_k, 1)
 // oracle     oracle.ops.expert_gate_up
 // tolerance  rtol=1e-6 atol=1e-7
@@ -32,6 +34,8 @@ override LANES: u32 = 16u;
 override ROWS: u32 = 4u;
 override N_EXPERTS: u32 = 128u;
 override TOP_K: u32 = 8u;
+override HAS_SCALE: bool = true;
+override RENORMALISED: bool = true;
 
 struct Params {
   dim_in: u32,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pyodide_app.graph.matrix_ops import MatrixOps
-from pyodide_app.graph.tensors import ExpertSlots, Routing, Tensor, Weight
+from pyodide_app.graph.tensors import Choice, ExpertSlots, Routing, Tensor, Weight
 
 
 class BucketOps(MatrixOps):
     """Part of `Ops`."""
 
-    def router_top_k(self, logits: Tensor, scale: Weight, top_k: int) -> Routing:
+    def router_top_k(self, logits: Tensor, choice: Choice) -> Routing:
         """Choose experts: logits [n, n_experts] -> idx and weight [n, top_k]."""
         n, n_experts = logits.shape
-        idx, weight = Tensor((n, top_k)), Tensor((n, top_k))
+        idx, weight = Tensor((n, choice.top_k)), Tensor((n, choice.top_k))
         self._record(
             "router_top_k",
             {
                 "logits": logits,
-                "scale": self._vector(scale),
+                "scale": self._vector(choice.scale),
                 "idx": idx,
                 "weight": weight,
             },
@@ -25,8 +25,7 @@ class BucketOps(MatrixOps):
             (n, 1, 1),
             overrides={
                 "WG": min(64, self.tuning.threads),
-                "N_EXPERTS": n_experts,
-                "TOP_K": top_k,
+                **overrides_of(choice, n_experts),
             },
         )
         return Routing(idx, weight)
@@ -139,3 +138,13 @@ class BucketOps(MatrixOps):
             overrides={"WG": self.tuning.threads},
         )
         return out
+
+
+def overrides_of(choice: Choice, n_experts: int) -> dict[str, int]:
+    """Return the overrides of a kernel that chooses."""
+    return {
+        "N_EXPERTS": n_experts,
+        "TOP_K": choice.top_k,
+        "HAS_SCALE": int(choice.scale is not None),
+        "RENORMALISED": int(choice.renormalised),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -41,9 +42,13 @@ class InputOps(VectorOps, AttentionOps):
         if isinstance(x, Tensor):
             return x
         if x not in self._settled:
-            y = self._norm(x) if isinstance(x, Normed) else self._merge(x)
-            self._settled[x] = self._keep(self._pending.get(x, ""), y)
+            self._made(x, self._norm(x) if isinstance(x, Normed) else self._merge(x))
         return self._settled[x]
+
+    def _made(self, x: Normed | Splits, y: Tensor) -> Tensor:
+        """Note that y holds the input, for all that read it later; return y."""
+        self._settled[x] = self._keep(self._pending.get(x, ""), y)
+        return y
 
     def _merge(self, x: Splits) -> Tensor:
         return self.attention_merge(x.partials, x.shape, x.head_dim, x.n_splits)
@@ -80,7 +85,7 @@ class InputOps(VectorOps, AttentionOps):
             is_worthwhile = is_small and n_stats % 2 == 0 and x.head_dim % 4 == 0
         else:
             used += 4 * (n_threads + 16)  # a sum of each thread, in two steps
-            is_worthwhile = x.total.shape[0] == 1 and _are_together(x.vectors)
+            is_worthwhile = x.total.shape[0] == 1 and are_together(x.vectors)
         return used <= self.tuning.fold_bytes and is_worthwhile
 
     def _take(self, x: Input) -> Taken:
@@ -102,8 +107,7 @@ class InputOps(VectorOps, AttentionOps):
         x = h.residual
         tensors = self._bound(x.x)
         if h.vectors:
-            vectors = whole(h.vectors[0].parts[0].view.buffer)
-            tensors |= {"vectors": Tensor((vectors.size // 4,), vectors)}
+            tensors |= {"vectors": buffer_of(h.vectors[0])}
         if x.branch is not None:
             tensors |= {"more": x.branch, "total": h.total}
         params: dict[str, int | float] = {
@@ -135,6 +139,12 @@ _NO_NORM: dict[str, int | float] = {
 }
 
 
-def _are_together(vectors: tuple[Weight, ...]) -> bool:
+def are_together(vectors: Iterable[Weight]) -> bool:
     """Return whether one binding shows all of them."""
     return len({vector.parts[0].view.buffer for vector in vectors}) <= 1
+
+
+def buffer_of(vector: Weight) -> Tensor:
+    """Return the whole buffer in which a vector lies, with others of its layer."""
+    view = whole(vector.parts[0].view.buffer)
+    return Tensor((view.size // 4,), view)

@@ -169,6 +169,15 @@ class ExpertSlots:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """How a token chooses experts by its logits: the largest, weighed by softmax."""
+
+    top_k: int
+    renormalised: bool = True  # the weights of the chosen add up to 1,
+    scale: Weight | None = None  # [n_experts]; and are multiplied by this then
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Rope:
     """Rotary tables: (cos, sin) for `fine` positions, then for multiples of `fine`.
 

@@ -6,7 +6,14 @@ Weights carry the GGUF's own tensor names; the residual stream is float32 throug
 from __future__ import annotations
 
 from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.tensors import Heads, Normed, Residual, Tensor
+from pyodide_app.graph.tensors import (
+    Choice,
+    Heads,
+    Normed,
+    Residual,
+    Tensor,
+    Weight,
+)
 from pyodide_app.models.config import Layer
 from pyodide_app.models.family import Model
 
@@ -79,6 +86,40 @@ def project(ops: Ops, model: Model, layer: Layer, h: Normed, parts: str) -> Head
         model.config.v_norm,
         layer.score_scale,
         {part: bias for part, bias in biases.items() if bias},
+    )
+
+
+def routed(ops: Ops, model: Model, layer: Layer, h: Normed) -> Tensor:
+    """Send each token to its experts, and sum what they give: [n, dim] -> [n, dim].
+
+    Where a layer has them, a scale is for a norm of the router's own, and one for the
+    weights of each expert.
+    """
+    i, slots, experts = layer.index, model.slots[layer.index], model.config.experts
+    assert experts
+    scale = model.get("ffn_down_exps.scale", i)
+    choice = Choice(experts.n_used, experts.renormalised, scale)
+    scores, x = ops.expert_scores(
+        h, model.weight("ffn_gate_inp.weight", i), model.get("ffn_gate_inp.scale", i)
+    )
+    ops.name("ffn_moe_logits", scores)
+    hidden, routing = ops.expert_hidden(
+        x, _gate_up(model, i), scores, choice, slots, unit=model.config.unit
+    )
+    ops.name("ffn_moe_topk", routing.idx)
+    ops.name("ffn_moe_weights", routing.weight)
+    down = model.weight("ffn_down_exps.weight", i)
+    return ops.expert_output(hidden, down, routing, slots)
+
+
+def _gate_up(model: Model, layer: int) -> tuple[Weight, ...]:
+    """Return the experts' gate and up: one fused weight, or two."""
+    fused = model.get("ffn_gate_up_exps.weight", layer)
+    if fused is not None:
+        return (fused,)
+    return (
+        model.weight("ffn_gate_exps.weight", layer),
+        model.weight("ffn_up_exps.weight", layer),
     )
 
 

@@ -42,6 +42,7 @@ class Experts:
     n: int
     n_used: int  # by each token
     ffn_dim: int
+    renormalised: bool = True  # the weights of those used add up to 1
 
 
 @dataclass(frozen=True, slots=True)

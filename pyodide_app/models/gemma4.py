@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import View
-from pyodide_app.graph.tensors import Normed, Residual, Tensor, Weight
+from pyodide_app.graph.tensors import Normed, Residual, Tensor
 from pyodide_app.models import gemma4_config as sizes
-from pyodide_app.models.blocks import attention, gated_mlp
+from pyodide_app.models.blocks import attention, gated_mlp, routed
 from pyodide_app.models.config import Layer
 from pyodide_app.models.family import Family, Model
 
@@ -77,51 +77,15 @@ def feed_forward(
     dense = gated_mlp(ops, model, layer, h)
     if not layer.has_experts:
         return x, ops.name("ffn_out", dense)
+    _, h = ops.norm(x, model.weight("pre_ffw_norm_2.weight", i))
     branch = ops.norm_sum(
         dense,
         model.weight("post_ffw_norm_1.weight", i),
-        experts(ops, model, layer, x.tensor),
+        routed(ops, model, layer, ops.name("ffn_norm_2", h)),
         model.weight("post_ffw_norm_2.weight", i),
         eps,
     )
     return x, ops.name("ffn_moe_combined", branch)
-
-
-def experts(ops: Ops, model: Model, layer: Layer, x: Tensor) -> Tensor:
-    """Route each token and sum its experts; `x` is the un-normed residual [n, dim]."""
-    config, i, slots = model.config, layer.index, model.slots[layer.index]
-    scores, h = ops.expert_scores(
-        x,
-        model.weight("ffn_gate_inp.scale", i),
-        model.weight("ffn_gate_inp.weight", i),
-        model.weight("pre_ffw_norm_2.weight", i),
-        config.norm_eps,
-    )
-    ops.name("ffn_moe_logits", scores)
-    ops.name("ffn_norm_2", h)
-    hidden, routing = ops.expert_hidden(
-        h,
-        _gate_up(model, i),
-        scores,
-        model.weight("ffn_down_exps.scale", i),
-        slots,
-        config.n_experts_used,
-    )
-    ops.name("ffn_moe_topk", routing.idx)
-    ops.name("ffn_moe_weights", routing.weight)
-    down = model.weight("ffn_down_exps.weight", i)
-    return ops.expert_output(hidden, down, routing, slots)
-
-
-def _gate_up(model: Model, layer: int) -> tuple[Weight, ...]:
-    """Return the experts' gate and up: one fused weight, or two."""
-    fused = model.get("ffn_gate_up_exps.weight", layer)
-    if fused is not None:
-        return (fused,)
-    return (
-        model.weight("ffn_gate_exps.weight", layer),
-        model.weight("ffn_up_exps.weight", layer),
-    )
 
 
 def per_layer_branch(

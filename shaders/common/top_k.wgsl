@@ -1,11 +1,11 @@
 // choose_top_k - the experts with the top_k largest logits, in falling order, in `chosen`.
 //
-// Ties go to the lower index. An expert's place is the number of experts that come before it, but only few
-// are worth the count against all others: first each meets some leaders, the largest of
-// equal shares, and drops out once top_k of them come before it. Of 128 experts about 11
-// are left for top_k = 8, and a workgroup takes 450 SIMD32 instructions, where all
-// against all would take 3,000. The candidates stand in any order, their places do not
-// depend on it.
+// Ties go to the lower index. An expert's place is the number of experts that come before
+// it, but only few are worth the count against all others: first each meets some leaders,
+// the largest of equal shares, and drops out once top_k of them come before it. Of 128
+// experts about 11 are left for top_k = 8, and a workgroup takes 450 SIMD32 instructions,
+// where all against all would take 3,000. The candidates stand in any order, their places
+// do not depend on it.
 //
 // Three barriers: call in uniform control flow. Needs `override N_EXPERTS` and
 // `override TOP_K`, common/logit.wgsl.

@@ -254,6 +254,16 @@ def test_router_scales_after_renormalising() -> None:
     close(weights, np.array([[-2 * 2 / 3, 0.5 / 3]]))
 
 
+def test_router_weighs_against_all_experts_without_renormalising() -> None:
+    logits = np.log(np.array([[0.1, 0.6, 0.3]], np.float32))
+    for scale in (None, np.ones(3, np.float32)):
+        idx, weights = ops.router_top_k(logits, scale, 2, renormalised=False)
+        assert idx.tolist() == [[1, 2]]
+        close(weights, np.array([[0.6, 0.3]]))
+    nan = np.array([[0.0, np.nan, 1.0]], np.float32)
+    assert np.isnan(ops.router_top_k(nan, None, 2, renormalised=False)[1]).all()
+
+
 def test_router_chooses_what_is_not_finite_and_weighs_nothing() -> None:
     inf, nan = np.inf, np.nan
     logits = np.array(
@@ -323,6 +333,9 @@ def test_experts_of_a_token_by_definition() -> None:
     x, down = normal(3, 8), normal(n_experts, 8, 4)
     gate, up = normal(n_experts, 4, 8), normal(n_experts, 4, 8)
     idx, weights = np.array([[5, 0], [2, 5], [1, 3]]), normal(3, k)
+    silent = ops.expert_gate_up(x, idx, gate, up, "swiglu")
+    first = ops.silu(gate[5] @ x[0]) * (up[5] @ x[0])
+    np.testing.assert_allclose(silent[0], first, rtol=1e-5, atol=1e-6)
     hidden = ops.expert_gate_up(x, idx, gate, up)
     got = ops.expert_down(hidden, idx, weights, down)
     for t, token in enumerate(x):
@@ -336,10 +349,13 @@ def test_experts_of_a_token_by_definition() -> None:
 
 def test_router_by_definition() -> None:
     x, scale, weight, norm_weight = normal(3, 7), normal(7), normal(5, 7), normal(7)
-    logits, y = ops.router(x, scale, weight, norm_weight, EPS)
     normed = np.stack([rms(row) for row in x])
+    logits, y = ops.router(x, weight, norm_weight, EPS, scale)
     close(logits, normed * scale / math.sqrt(7) @ weight.T)
     close(y, normed * norm_weight)
+    logits, same = ops.router(x, weight, norm_weight, EPS)
+    close(logits, y.astype(float) @ weight.T)
+    close(same, y)
 
 
 def test_ple_combine_norms_each_layer_alone() -> None:

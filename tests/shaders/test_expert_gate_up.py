@@ -11,8 +11,9 @@ import pytest
 from oracle import ops as oracle
 from pyodide_app.graph.matrix_ops import FOUR
 from pyodide_app.graph.ops import Ops
-from pyodide_app.graph.tensors import Tensor
+from pyodide_app.graph.tensors import Choice, Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
+from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, Matrix, bench, matrix
 from tests.shaders.routings import ABSENT, expert_slots
@@ -32,16 +33,18 @@ def scores_for(order: Sequence[int], n_experts: int) -> Array:
     return logits
 
 
-def expect(y: Array, x: Array, idx: Ints, gate: Array, up: Array) -> None:
+def expect(
+    y: Array, x: Array, idx: Ints, gate: Array, up: Array, unit: str = GEGLU
+) -> None:
     """Compare with the oracle, within the bound that the kernel's header derives."""
-    expected = oracle.expert_gate_up(x, idx, gate, up)
+    expected = oracle.expert_gate_up(x, idx, gate, up, unit)
     values, sums = [], []
     for weights in (gate, up):
         flat = weights[idx[0]].astype(np.float64)
         values.append(flat @ x[0].astype(np.float64))
         sums.append(np.abs(flat) @ np.abs(x[0]).astype(np.float64))
-    gelu = np.abs(oracle.gelu_tanh(values[0]))
-    magnitude = 1.13 * sums[0] * np.abs(values[1]) + gelu * sums[1]
+    act = np.abs(oracle.glu(values[0], np.ones_like(values[0]), unit))
+    magnitude = 1.13 * sums[0] * np.abs(values[1]) + act * sums[1]
     matrices.close_sums("expert_gate_up", y, expected, magnitude + 2 * np.abs(expected))
 
 
@@ -53,22 +56,34 @@ def choose(
     gate_up: Sequence[Matrix],
     table: Sequence[int] | None = None,
     max_bytes: Sequence[int | None] = (None, None),
+    *,
+    unit: str = GEGLU,
+    scaled: bool = True,
+    renormalised: bool = True,
 ) -> tuple[Array, Ints]:
     """Run the kernel, check its choice and its weights; returns (y, idx)."""
     n_experts = logits.shape[1]
-    scale = 1.0 + 0.3 * random_input(1, n_experts)
+    scale = 1.0 + 0.3 * random_input(1, n_experts) if scaled else None
     placed = [m.place(on, most) for m, most in zip(gate_up, max_bytes, strict=False)]
     slots = expert_slots(on, table or range(n_experts))
 
     def record(ops: Ops) -> list[Tensor]:
-        scores, scales = on.tensor(logits), on.vector(scale)
+        scales = None if scale is None else on.vector(scale)
         y, routing = ops.expert_gate_up(
-            on.tensor(x), placed[0], placed[-1], scores, scales, slots, top_k
+            on.tensor(x),
+            placed[0],
+            placed[-1],
+            on.tensor(logits),
+            Choice(top_k, renormalised, scales),
+            slots,
+            unit=unit,
         )
         return [y, routing.idx, routing.weight]
 
     y, idx, weight = on.run(record, dtypes=[np.float32, np.uint32, np.float32])
-    expected_idx, expected_weight = oracle.router_top_k(logits, scale, top_k)
+    expected_idx, expected_weight = oracle.router_top_k(
+        logits, scale, top_k, renormalised
+    )
     np.testing.assert_array_equal(idx, expected_idx)
     if np.isfinite(logits).all():
         compare.close("router_top_k", weight, expected_weight)
@@ -106,6 +121,43 @@ def test_takes_gate_and_up_of_different_types(
     with bench(tune) as on:
         y, idx = choose(on, x, scores_for([4, 1], 5), 2, [gate, up])
     expect(y, x, idx, gate.values, up.values)
+
+
+@BOTH
+@pytest.mark.parametrize("unit", [GEGLU, SWIGLU])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("renormalised", [False, True])
+def test_units_and_weights_of_other_kinds(
+    unit: str, scaled: bool, renormalised: bool, tune: Tuning
+) -> None:
+    with bench(tune) as on:
+        # One expert; all of them, the last first; tail rows; apart and in one tensor.
+        for n_experts, chosen, n_rows in ((1, [0], 1), (6, [5, 0, 3, 1, 2, 4], 9)):
+            gate = matrix("Q8_0", n_experts, n_rows, 64)
+            up = matrix("Q8_0", n_experts, n_rows, 64, seed=1)
+            x, logits = random_input(1, 1, 64), scores_for(chosen, n_experts)
+            y, idx = choose(
+                on,
+                x,
+                logits,
+                len(chosen),
+                [gate, up],
+                unit=unit,
+                scaled=scaled,
+                renormalised=renormalised,
+            )
+            assert idx.tolist() == [chosen]
+            expect(y, x, idx, gate.values, up.values, unit)
+
+
+@BOTH
+def test_a_router_of_zeros_takes_the_first_experts(tune: Tuning) -> None:
+    weights, x = matrix("Q8_0", 16, 6, 32), random_input(1, 1, 32)
+    logits = np.zeros((1, 16), np.float32)
+    with bench(tune) as on:
+        y, idx = choose(on, x, logits, 4, [weights], unit=SWIGLU, scaled=False)
+    assert idx.tolist() == [[0, 1, 2, 3]]
+    expect(y, x, idx, weights.values[:, :3], weights.values[:, 3:], SWIGLU)
 
 
 def check_choice(logits: Array, top_k: int, tune: Tuning) -> None:
@@ -233,8 +285,9 @@ def test_odd_widths_go_by_buckets(dim: int, ffn_dim: int) -> None:
         placed = both.place(on), down.place(on)
 
         def record(ops: Ops) -> list[Tensor]:
+            choice = Choice(2, scale=on.vector(scale))
             hidden, routing = ops.expert_hidden(
-                on.tensor(x), placed[:1], on.tensor(logits), on.vector(scale), slots, 2
+                on.tensor(x), placed[:1], on.tensor(logits), choice, slots, unit=GEGLU
             )
             return [ops.expert_output(hidden, placed[1], routing, slots)]
 
