@@ -24,7 +24,7 @@ from pyodide_app.errors import (
 )
 from pyodide_app.gpu.failures import LOAD_AGAIN, LOST_AGAIN
 from pyodide_app.run.engine import Event
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 
 RUNTIME = 0  # the id of messages that answer no request

@@ -41,8 +41,8 @@ from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.predict import USUAL_KEYS, predict
 from pyodide_app.ollama.digest import verify_blobs
 from pyodide_app.run.engine import Engine
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.pace import Fixed
-from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat.choice import Brought
 

@@ -14,7 +14,7 @@ from pyodide_app.cli import report
 from pyodide_app.cli.session import Session
 from pyodide_app.errors import ContextFullError, DeviceError, EngineError
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import ContentDelta
 
 WELCOME = (

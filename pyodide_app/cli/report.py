@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyodide_app.load.loader import Progress
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 
 

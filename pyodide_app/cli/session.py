@@ -26,7 +26,7 @@ from pyodide_app.load.loader import preflight
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.predict import predict
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat.choice import Choice
 

@@ -22,7 +22,7 @@ from pyodide_app.ollama.model import describe_problem
 from pyodide_app.ollama.native import open_store
 from pyodide_app.pulled import cache, catalogue, fetch
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import Prompt, Segment
 from pyodide_app.text.chat.format import Parser
 from pyodide_app.text.chat.messages import check_messages

@@ -31,6 +31,15 @@ class LayerCache:
         """Return the bytes of keys and values together."""
         return self.k.size + self.v.size
 
+    def reaches(self, position: int, n_stored: int) -> bool:
+        """Return whether a pass may go on from a position, `n_stored` being written.
+
+        A ring keeps a chunk more than its window: going back further than that, from
+        the furthest position that was ever written, needs a fresh start.
+        """
+        is_ring = self.window > 0 and self.n_slots < n_stored
+        return not is_ring or n_stored - position <= self.n_slots - self.window
+
 
 def make_layer(
     label: str,

@@ -12,7 +12,9 @@ from pyodide_app.gpu.device import Device
 from pyodide_app.load.advice import model_name
 from pyodide_app.load.chat_format import choose_format
 from pyodide_app.load.loader import Loaded
-from pyodide_app.run.runner import Asked, Finished, Runner
+from pyodide_app.run.finished import Finished
+from pyodide_app.run.requests import Asked
+from pyodide_app.run.runner import Runner
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.text.chat.choice import Brought
 from pyodide_app.text.chat.format import ChatFormat

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 from pyodide_app import errors
+from pyodide_app.load.loader import Progress
+from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat.json_values import refuse
+
+Tell = Callable[[Progress], None]
+
+
+class Asked(TypedDict, total=False):
+    """What `Runner.generate` takes besides a prompt, whoever passes it on."""
+
+    sampling: SamplingOptions | None
+    max_tokens: int | None
+    ignore_eos: bool
+    progress: Tell
 
 
 def check_request(

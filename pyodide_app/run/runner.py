@@ -11,9 +11,8 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Self, TypedDict
+from typing import Self
 
 from pyodide_app import errors
 from pyodide_app.gguf.sources import ByteSource
@@ -26,55 +25,12 @@ from pyodide_app.load.predict import kv_bytes_read
 from pyodide_app.models import blocks, step
 from pyodide_app.run import pace
 from pyodide_app.run.decoding import Queue, Sampled, fault_error, find_row_fault
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.inputs import Inputs
-from pyodide_app.run.requests import check_request
+from pyodide_app.run.requests import Tell, check_request
 from pyodide_app.run.sampling import SamplingOptions
 
 _LOGIT_ROWS_BYTES = 32 << 20  # of the logits of one pass when all rows are wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end of a reply: why, which tokens, and how long it took."""
-
-    reason: str  # "stop" | "length" | "stopped" | "context"
-    ids: tuple[int, ...]  # the new tokens, an ending stop token left out
-    n_prompt: int
-    n_reused: int  # prompt tokens whose keys and values were still in the cache
-    n_generated: int
-    prefill_seconds: float  # until the first token was here
-    decode_seconds: float  # from then on until the last was
-    n_dispatches: int  # of a token's step
-    weight_bytes: int  # that a step reads
-    kv_bytes: int  # likewise, on average over the reply
-
-    @property
-    def n_keys(self) -> int:
-        """Return how many tokens were in the cache, on average over the reply."""
-        return self.n_prompt + self.n_generated // 2
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Return the speed of decoding; 0 where too few tokens say nothing of it."""
-        n = self.n_generated - 1
-        return n / self.decode_seconds if n > 0 and self.decode_seconds else 0.0
-
-    @property
-    def bytes_per_second(self) -> float:
-        """Return how fast decoding has read weights, keys and values."""
-        return self.tokens_per_second * (self.weight_bytes + self.kv_bytes)
-
-
-Tell = Callable[[Progress], None]
-
-
-class Asked(TypedDict, total=False):
-    """What `Runner.generate` takes besides a prompt, whoever passes it on."""
-
-    sampling: SamplingOptions | None
-    max_tokens: int | None
-    ignore_eos: bool
-    progress: Tell
 
 
 class Runner:
@@ -350,9 +306,7 @@ class Runner:
     def _reusable(self, ids: list[int]) -> int:
         """Return how many prompt tokens the cache already holds.
 
-        At least one token runs, for its logits. A sliding layer's ring keeps a chunk
-        more than its window: going back further than that, from the furthest position
-        that was ever written, needs a fresh start.
+        At least one token runs, for its logits.
         What earlier prompts stored is what this one would store, to the bit. What
         decode steps stored, a reply or a prompt of one token, differs in rounding.
         """
@@ -362,13 +316,8 @@ class Runner:
                 break
             common += 1
         n_stored = max(self._n_stored, len(self.cached_ids))
-        rings = [
-            cache.n_slots - cache.window
-            for cache in self.loaded.model.caches.values()
-            if cache.window and cache.n_slots < n_stored
-        ]
-        back = n_stored - common
-        return common if all(back <= ring for ring in rings) else 0
+        caches = self.loaded.model.caches.values()
+        return common if all(c.reaches(common, n_stored) for c in caches) else 0
 
     def _go_back(self, n: int) -> None:
         """Forget the tokens from position n on; what the rings have lost stays lost."""

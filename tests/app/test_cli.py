@@ -13,7 +13,7 @@ import pytest
 
 from pyodide_app.__main__ import main
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from tests.samples.gguf_bytes import build_gguf, with_keys
 from tests.support.compare import relative_l2
 from tests.support.golden_data import committed_cases

@@ -17,7 +17,7 @@ from pyodide_app.load.loader import load
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.models import step
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from tests.support.gpu import device
 

@@ -15,8 +15,8 @@ from pyodide_app import errors
 from pyodide_app.load.passes import STEP
 from pyodide_app.run import decoding
 from pyodide_app.run.engine import Engine
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.pace import Adaptive, Fixed, Single
-from pyodide_app.run.runner import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from tests.models.native import GREEDY, generate, greedy, opened
 from tests.support.golden_data import committed_cases

@@ -13,7 +13,7 @@ from pyodide_app import errors
 from pyodide_app.graph import tuning
 from pyodide_app.load.loader import Progress
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta
 from pyodide_app.text.chat.gemma4_format import Gemma4

@@ -9,7 +9,7 @@ import pytest
 
 from pyodide_app import errors
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import ContentDelta
 from tests.models.native import GREEDY, generate, opened
 from tests.support.golden_data import committed_cases

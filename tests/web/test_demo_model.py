@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from oracle.gguf_file import GGUFFile
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from tests.support.gpu import device
 from tests.web.test_end_to_end import KEEP_MESSAGES, LAST_DONE, MODELS, load, native

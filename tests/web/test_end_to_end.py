@@ -21,7 +21,7 @@ from pyodide_app.gguf.sources import FileSource
 from pyodide_app.graph.plan import Plan
 from pyodide_app.load.options import LoadOptions
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from tests.support.gpu import device
 from tests.web.conftest import (
