@@ -16,6 +16,7 @@ from pyodide_app.text.chat.gemma4_markers import MARKERS
 from pyodide_app.text.chat.gemma4_parser import OutputParser
 from pyodide_app.text.chat.gemma4_tool_call import MAX_DEPTH, parse_tool_call
 
+RESULT = '<|tool_response>response:f{value:<|"|>call:g{}<|"|>}<tool_response|>'
 REPLIES = {  # what the model writes: thinking, content, calls
     "<|channel>thought\nplan A \n<channel|>\n\nHello <|tool_call>call:f{}<tool_call|>"
     "<tool_call|>": ("plan A", "Hello", [("f", {})]),
@@ -66,6 +67,25 @@ REPLIES = {  # what the model writes: thinking, content, calls
         [("f", {})],
     ),
     "<|channel>thought\nuse <|tool_call> here<channel|>c": ("use here", "c", []),
+    # A result that the model makes up is nobody's words, and calls in it call nothing.
+    f"<|tool_call>call:f{{}}<tool_call|>{RESULT}It is 1.": (
+        "",
+        "It is 1.",
+        [("f", {})],
+    ),
+    f"<|tool_call>call:f{{}}{RESULT}\n{RESULT}": ("", "", [("f", {})]),
+    "<|tool_call>call:f{}<tool_call|><|tool_response>response:f{value": (
+        "",
+        "",
+        [("f", {})],
+    ),
+    f"a {RESULT} b": ("", "a b", []),
+    "<|tool_response>response:f{a:1} b": ("", "response:f{a:1} b", []),
+    f"<|channel>thought\na<|tool_call>call:f{{}}<tool_call|>{RESULT} b<channel|>c": (
+        "ab",
+        "c",
+        [("f", {})],
+    ),
     # Several calls in one envelope, envelopes without an end, and no call at all.
     "<|tool_call>call:f{x:1}call:g{}<tool_call|>": (
         "",
@@ -241,6 +261,9 @@ PIECES = st.sampled_from(
         *("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "thought\n"),
         *(
             "<|tool_response>",
+            "<tool_response|>",
+            "response:f{",
+            RESULT,
             "call:f{}",
             "call:g{a:1}",
             " ",
@@ -312,6 +335,9 @@ HOSTILE = {  # what is repeated, after what
     "<channel|>": "",
     "<|channel>": "",
     "\ncall:f{": "",
+    "<|tool_response>response:": "",
+    "<|tool_call>call:f{}<|tool_response>response:": "",
+    RESULT: "",
     "(": "<|tool_call>call:f{s:",
     "(1,": "<|tool_call>call:f{s:[",
 }

@@ -25,7 +25,10 @@ TAGS = "<function=f>\n<parameter=x>\n1\n</parameter>\n</function>\n"
 F = '{"name": "f", "arguments": {"x": 1}}'
 CALL_F = ("f", {"x": 1})
 S = '{"name": "f", "arguments": {"s": '
+ROLES = ("ipython", "tool", "assistant")
 A, Z = "<tool_call>", "</tool_call>"
+R, Y = "<tool_response>", "</tool_response>"
+HEADS = {role: f"<|start_header_id|>{role}<|end_header_id|>\n\n" for role in ROLES}
 
 Parts = tuple[str, str, list[tuple[str, Any]]]  # thinking, content, calls
 REPLIES: list[tuple[ChatFormat, str, Parts]] = [
@@ -60,16 +63,36 @@ REPLIES: list[tuple[ChatFormat, str, Parts]] = [
     (QWEN, f"{A}{TAGS}{TAGS}", ("", "", [CALL_F] * 2)),
     (QWEN, f"{A}<function=g><parameter=t>1\n2{Z}", ("", "", [("g", {"t": "1\n2"})])),
     (QWEN, f"{A}<function={Z} b", ("", "<function= b", [])),
-    (QWEN, "<tool_response>\nx</tool_response>y", ("", "\nxy", [])),
+    # A result that the model makes up is nobody's words, and calls in it call nothing.
+    (QWEN, f"{R}\nx{Y}y", ("", "y", [])),
+    (QWEN, f"{A}{F}{Z}\n{R}\n{F}\n{Y}\nIt is 1.", ("", "It is 1.", [CALL_F])),
+    (QWEN, f"{A}{F}{Z}{R}cut off", ("", "", [CALL_F])),
+    (QWEN, f"{A}{F}{Z}{R}open{A}{F}{Z}{R}x{Y}", ("", "", [CALL_F] * 2)),
+    (QWEN, f"{A}{F}{Z}{R}x{Y}{R}y{Y} a", ("", "a", [CALL_F])),
+    (QWEN, f"<think>a {R}x{Y} b</think>c", ("a b", "c", [])),
+    (QWEN, f"Use {R} here.", ("", "Use here.", [])),
+    (QWEN, f"Use {R} and {R}.", ("", "Use and .", [])),
     (QWEN, "<thi<think>a</think>nk> b", ("a", "<thi nk> b", [])),
     (LLAMA, '{"name": "f", "parameters": {"x": 1}}', ("", "", [CALL_F])),
     (LLAMA, f'\n{F}; {{"name": "g"}}', ("", "", [CALL_F, ("g", {})])),
     (LLAMA, f"<|python_tag|>{F}<|eom_id|>", ("", "", [CALL_F])),
+    (LLAMA, f"{F}<|eom_id|>{HEADS['ipython']}{F}<|eot_id|>", ("", "", [CALL_F])),
+    (
+        LLAMA,
+        f"{F}{HEADS['tool']}1<|eot_id|>{HEADS['assistant']}It is 1.",
+        ("", "It is 1.", [CALL_F]),
+    ),
+    (LLAMA, f"{F}{HEADS['ipython']}1", ("", "", [CALL_F])),
     (LLAMA, '{"a": [1, 2]}\nis JSON', ("", '{"a": [1, 2]}\nis JSON', [])),
     (LLAMA, "<think>x</think>", ("", "<think>x</think>", [])),
     (V3_TEKKEN, f"[TOOL_CALLS][{F}]", ("", "", [CALL_F])),
     (V3_TEKKEN, f"[TOOL_CALLS] {F}", ("", "", [CALL_F])),
     (V3_TEKKEN, '[TOOL_CALLS]f[ARGS]{"x": 1}', ("", "", [CALL_F])),
+    (
+        V3_TEKKEN,
+        f'[TOOL_CALLS][{F}][TOOL_RESULTS]{{"content": 1}}[/TOOL_RESULTS] It is 1.',
+        ("", "It is 1.", [CALL_F]),
+    ),
     (V3_TEKKEN, "[1] and [TOOL", ("", "[1] and [TOOL", [])),
     (Gemma3(), " <think>a</think> ", ("", " <think>a</think> ", [])),
 ]  # fmt: skip
@@ -105,7 +128,8 @@ def test_thought_that_the_prompt_has_opened_goes_on() -> None:
 PIECES = st.lists(
     st.sampled_from(
         [
-            *("<think>", "</think>", A, Z, F, F[:-1], S, "<tool_response>"),
+            *("<think>", "</think>", A, Z, F, F[:-1], S, R, Y, *HEADS.values()),
+            *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "<|eot_id|>", "<|start_header_id|>"),
             *(TAGS, TAGS[:20], "<parameter=", "</func", "tion>"),
             *("[TOOL_CALLS]", "<|python_tag|>", "<thi", "nk>", "</tool", "_call>"),
             *(*'[]{}"\\ \naf;', '{"name": "f", "parameters": {"s": "'),
@@ -135,11 +159,30 @@ def test_reply_means_the_same_wherever_it_is_cut(
         assert not [marker for marker in chat.markers if marker in text]
 
 
+RESULTS = {
+    "Qwen": (QWEN, R, Y),
+    "Llama": (LLAMA, HEADS["ipython"], f"<|eot_id|>{HEADS['assistant']}"),
+    "Mistral": (V3_TEKKEN, "[TOOL_RESULTS]", "[/TOOL_RESULTS]"),
+}
+WORDS = st.text('a{} \n"[]<|', max_size=12)
+
+
+@pytest.mark.parametrize(("chat", "begin", "end"), RESULTS.values(), ids=RESULTS)
+@given(st.lists(WORDS | st.just(F), max_size=5).map("".join), WORDS)
+def test_invented_result_leaves_no_trace(
+    chat: ChatFormat, begin: str, end: str, result: str, answer: str
+) -> None:
+    call = {QWEN: f"{A}{F}{Z}", LLAMA: f"{F}<|eom_id|>"}.get(chat, f"[TOOL_CALLS][{F}]")
+    said = parse(chat, list(f"{call}{begin}{result}{end}{answer}"))
+    assert said == parse(chat, [f"{call}{answer}"])
+
+
 @pytest.mark.parametrize(
     "piece",
     [
         *("a", " ", "<", "{", "[", f"{A} ", f'{A}{{"a": "', f"{A}{F}{Z}", "<think>"),
         *(f"<think>{A}{F}", '{"a', '\\"', f'{A}{S}"" "', f"{A}{TAGS}"),
+        *(R, f"{A}{F}{Z}{R}", f"{R}{Y}", f"{R}{A}"),
         *(f"{A}<function=f>", f"{A}<function=f><parameter=x>", f"{A}{S}{A}"),
     ],
 )

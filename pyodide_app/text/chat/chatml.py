@@ -18,7 +18,7 @@ from pyodide_app.text.chat.format import (
 from pyodide_app.text.chat.json_values import json_text
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
 from pyodide_app.text.chat.reply_parser import reply_parser
-from pyodide_app.text.chat.reply_reader import Markers
+from pyodide_app.text.chat.reply_reader import Markers, Results
 
 TURN, END = "<|im_start|>", "<|im_end|>"
 THINK, THINK_END = "<think>", "</think>"
@@ -102,7 +102,7 @@ class ChatML(ChatFormat):
             thought=(THINK, THINK_END) if self.reasons else None,
             call_opens=(CALL,) if self.with_tools else (),
             call_close=CALL_END if self.with_tools else "",
-            others=(RESULT, RESULT_END) if self.with_tools else (),
+            results=Results(RESULT, RESULT_END) if self.with_tools else None,
         )
 
     def render(

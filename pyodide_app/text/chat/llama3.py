@@ -19,11 +19,22 @@ from pyodide_app.text.chat.format import (
 from pyodide_app.text.chat.json_values import json_text
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
 from pyodide_app.text.chat.reply_parser import reply_parser
-from pyodide_app.text.chat.reply_reader import Markers
+from pyodide_app.text.chat.reply_reader import Markers, Results
 
 HEADER, HEADER_END, END = "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
-_MARKERS = Markers(call_opens=("<|python_tag|>",), others=("<|eom_id|>",))
 _RESULT_ROLES = ("tool", "ipython")
+# A result is a turn of its own. After it the model may give itself the word again.
+_RESULTS = Results(
+    HEADER,
+    END,
+    heads=tuple(f"{role}{HEADER_END}" for role in _RESULT_ROLES),
+    resumes=(f"assistant{HEADER_END}",),
+)
+_MARKERS = Markers(
+    call_opens=("<|python_tag|>",),
+    results=_RESULTS,
+    others=(HEADER_END, "<|eom_id|>"),
+)
 _FIXED_DATE = re.compile(r"date_string\s*=\s*[\"'](\d\d? \w{3} \d{4})[\"']")
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 TOOLS_PHRASE = "Given the following functions, please respond with a JSON"

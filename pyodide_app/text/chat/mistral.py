@@ -18,7 +18,7 @@ from pyodide_app.text.chat.format import (
 from pyodide_app.text.chat.json_values import json_text
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
 from pyodide_app.text.chat.reply_parser import reply_parser
-from pyodide_app.text.chat.reply_reader import Markers
+from pyodide_app.text.chat.reply_reader import Markers, Results
 
 BOS, EOS = "<s>", "</s>"
 OPEN, CLOSE = "[INST]", "[/INST]"
@@ -27,7 +27,8 @@ _RESULT_ROLES = ("tool", "tool_results")
 _ID_LENGTH = 9  # of a call's id: the templates take no other
 _MARKERS = Markers(
     call_opens=(_CALLS,),
-    others=("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[ARGS]", "[CALL_ID]"),
+    results=Results("[TOOL_RESULTS]", "[/TOOL_RESULTS]"),
+    others=("[TOOL_CONTENT]", "[ARGS]", "[CALL_ID]"),
 )
 
 

@@ -43,7 +43,8 @@ class ReplyParser(ReplyReader):
         super().__init__(source, markers, think)
         self._call_close = markers.call_close
         self._calls = CallReader(source, markers.all, schemas)
-        strays = (m for m in markers.all if m.startswith(("</", "[/")))
+        opening = {self._thought_open, *markers.call_opens}
+        strays = (marker for marker in markers.all if marker not in opening)
         self._begin(self._opened_thought if in_thought else self._beginning, strays)
 
     def _beginning(self) -> Reading[State | None]:

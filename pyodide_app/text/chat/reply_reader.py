@@ -19,19 +19,32 @@ State = Callable[[], Reading["State | None"]]
 
 
 @dataclass(frozen=True, slots=True)
+class Results:
+    """How a conversation gives the results of tools. In a reply they are made up."""
+
+    open: str
+    close: str
+    heads: tuple[str, ...] = ()  # of which one follows; without it, it is no result
+    resumes: tuple[str, ...] = ()  # or these do, where the model's own turn goes on
+
+
+@dataclass(frozen=True, slots=True)
 class Markers:
     """The markers of a format's replies; none is ever shown."""
 
     thought: tuple[str, str] | None = None  # around one
     call_opens: tuple[str, ...] = ()
     call_close: str = ""
+    results: Results | None = None
     others: tuple[str, ...] = ()  # that mean nothing in a reply
 
     @property
     def all(self) -> tuple[str, ...]:
         """Return every marker."""
         close = (self.call_close,) if self.call_close else ()
-        return (*(self.thought or ()), *self.call_opens, *close, *self.others)
+        results = (self.results.open, self.results.close) if self.results else ()
+        before = (*(self.thought or ()), *self.call_opens, *close)
+        return (*before, *results, *self.others)
 
 
 class ReplyReader(ABC):
@@ -62,10 +75,16 @@ class ReplyReader(ABC):
         self._thought_open, self._thought_close = markers.thought or ("", "")
         self._call_opens = markers.call_opens
         self._close = Finder(filter(None, (markers.call_close,)))
+        self._results = results = markers.results or Results("", "")
+        self._result_heads = Finder(results.heads)
+        self._result_resumes = Finder(results.resumes)
         self._any = Finder(markers.all)
         self._openings = Finder((*markers.all, *(f"\n{call}" for call in bare)))
         # What tells whether text was a thought all along.
-        self._deciding = Finder((*(markers.thought or ()), *markers.call_opens))
+        deciding = (*(markers.thought or ()), *markers.call_opens)
+        self._deciding = Finder(deciding)
+        own = (results.open, results.close) if markers.results else ()
+        self._result_ends = Finder((*deciding, *own))
         self._content, self._thinking = Shown(self._any), Shown(self._any)
         self._events: list[Event] = []
         self._in_call = False
@@ -127,6 +146,8 @@ class ReplyReader(ABC):
             return self._opened_thought
         if marker in self._call_opens or not self._any.match(marker):
             return partial(self._call, self._text)
+        if marker == self._results.open:
+            return partial(self._result, self._text, False)
         return self._text
 
     def _thought(self) -> Reading[State | None]:
@@ -138,6 +159,8 @@ class ReplyReader(ABC):
             return self._answer
         if marker in self._call_opens:
             return partial(self._call, self._thought)
+        if marker == self._results.open:
+            return partial(self._result, self._thought, False)
         return self._opened_thought if marker == self._thought_open else self._thought
 
     def _maybe_thought(self, before: str = "") -> Reading[State | None]:
@@ -149,9 +172,7 @@ class ReplyReader(ABC):
         is_thought = bool(marker) and marker == self._thought_close
         text = text if is_thought else before + text
         shown = self._thinking if is_thought else self._content
-        said = text.rstrip() if marker else text
-        self._say_plainly(shown, said)
-        shown.interrupt(text[len(said) :])
+        self._say_plainly(shown, text, before=marker)
         if not is_thought:
             return self._text
         self._source.skip(len(marker))
@@ -165,8 +186,33 @@ class ReplyReader(ABC):
             if not (yield from comes(source, self._strays)):
                 break
             found = self._strays.match(source.text, source.at)
-            source.skip(len(found[0]) if found else 0)
+            marker = found[0] if found else ""
+            source.skip(len(marker))
+            if marker == self._results.open:
+                return partial(self._result, origin, True)
         return self._maybe_thought if origin == self._thought else self._answer
+
+    def _result(self, origin: State, follows_call: bool) -> Reading[State | None]:
+        """What a tool is to have given: neither the model's words nor true.
+
+        Behind a call it is left out up to whatever ends it. Elsewhere the marker alone
+        may be meant, so that what is never closed is text.
+        """
+        source = self._source
+        after = partial(self._after_call, origin) if follows_call else origin
+        if self._results.resumes and (yield from comes(source, self._result_resumes)):
+            resumed = self._result_resumes.match(source.text, source.at)
+            source.skip(len(resumed[0]) if resumed else 0)
+            return partial(self._after_call, origin)
+        if self._results.heads and not (yield from comes(source, self._result_heads)):
+            return after
+        text, marker = yield from read_until(source, self._result_ends)
+        if marker == self._results.close:
+            source.skip(len(marker))
+            return partial(self._after_call, origin)
+        if not follows_call:
+            self._say_plainly(self._shown_of(origin), text, before=marker)
+        return after
 
     # -- what they are made of ---------------------------------------------------------
 
@@ -204,15 +250,18 @@ class ReplyReader(ABC):
             shown.interrupt(text[len(text.rstrip()) :])
             return found[0]
 
-    def _say_plainly(self, shown: Shown, text: str) -> None:
-        """Show text that was read already, without its markers."""
-        at = 0
+    def _say_plainly(self, shown: Shown, text: str, before: str = "") -> None:
+        """Show text that was read already, without its markers; one may follow it."""
+        at, space = 0, text[len(text.rstrip()) :] if before else ""
+        text = text.rstrip() if before else text
         while found := self._any.find(text, at):
             self._say(shown, text[at : found.start()])
             shown.interrupt()
             self._say(shown, self._shown_as.get(found[0], ""))
             at = found.end()
         self._say(shown, text[at:])
+        if before:
+            shown.interrupt(space)
 
     def _say(self, shown: Shown, text: str) -> None:
         is_thought = shown is self._thinking

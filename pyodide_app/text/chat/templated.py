@@ -24,7 +24,7 @@ from pyodide_app.text.chat.format import (
 )
 from pyodide_app.text.chat.messages import check_messages, tools_as_sent
 from pyodide_app.text.chat.reply_parser import reply_parser
-from pyodide_app.text.chat.reply_reader import Markers
+from pyodide_app.text.chat.reply_reader import Markers, Results
 from pyodide_app.text.chat.shifted import (
     FIRST,
     Object,
@@ -38,6 +38,7 @@ _LONGEST = 200_000  # characters of a template; the longest released has 20,000
 _UNITS = 3_000_000  # of work, and more for long conversations
 _THOUGHT = ("<think>", "</think>")
 _CALLS = {"<tool_call>": "</tool_call>", "[TOOL_CALLS]": "", "<|python_tag|>": ""}
+_RESULTS = ("<tool_response>", "</tool_response>")
 _TOO_MUCH = re.compile(f"[{chr(FIRST)}-\U0010ffff]")
 
 
@@ -78,7 +79,8 @@ class Templated(ChatFormat):
     def _reply(self) -> Markers:
         opens = tuple(call for call in _CALLS if call in self.template)
         close = _CALLS[opens[0]] if opens else ""
-        return Markers(_THOUGHT if self.thinks else None, opens, close)
+        results = Results(*_RESULTS) if _RESULTS[0] in self.template else None
+        return Markers(_THOUGHT if self.thinks else None, opens, close, results)
 
     def render(
         self, messages: object, *, tools: object = (), think: bool = False
