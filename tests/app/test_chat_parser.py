@@ -195,6 +195,30 @@ REPAIRED = {
         "f",
         {"s": "", "t": '""d""'},
     ),
+    # As Python calls functions, and as others separate what they hold.
+    "call:f(a=1)": ("f", {"a": 1}),
+    "call:f()": ("f", {}),
+    """call:f(a=-1.5, b="x, y=1", c='it\\'s', d=None)""": (
+        "f",
+        {"a": -1.5, "b": "x, y=1", "c": "it's", "d": None},
+    ),
+    "call:f(l=[True, 'z'], o={'k': (1, 2)})": (
+        "f",
+        {"l": [True, "z"], "o": {"k": [1, 2]}},
+    ),
+    'call:f(s="say "hi", you", t="f(x)")': ("f", {"s": 'say "hi", you', "t": "f(x)"}),
+    'call:f(\n  s=<|"|>a)<|"|>,\n  t=b (c),\n)': ("f", {"s": "a)", "t": "b (c)"}),
+    "call:f(s='open, n=1": ("f", {"s": "open, n=1"}),
+    "call:f(a=1": ("f", {"a": 1}),
+    "call:f(a: 1)": ("f", {"a": 1}),
+    'call:f{a=1,b="x"}': ("f", {"a": 1, "b": "x"}),
+    'call:f{a:1; b:<|"|>x; y:<|"|>; c:[1; 2];}': (
+        "f",
+        {"a": 1, "b": "x; y:", "c": [1, 2]},
+    ),
+    "call:f{a:1,cmd:cd x; y: z,b:2}": ("f", {"a": 1, "cmd": "cd x; y: z", "b": 2}),
+    "call:f{cmd:cd x; ls}": ("f", {"cmd": "cd x; ls"}),
+    "call:f(a=1; b='x'; c=d)": ("f", {"a": 1, "b": "x", "c": "d"}),
     # What has no quotes, and no schema: up to what looks like the next key.
     "call:f{path:notes.md}": ("f", {"path": "notes.md"}),
     "call:f{path:-v,n:1}": ("f", {"path": "-v", "n": 1}),
@@ -218,6 +242,11 @@ BROKEN = [
     "call:f{a:}",
     "call:f{a:1,",
     "call:f{:1}",
+    "call:f(",
+    "call:f(1)",
+    "call:f(x) and (y)",
+    'call:f("a", 1)',
+    "call:f" + "(" * 100_000,
     "call:f{a:" + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1) + "}",
     "call:f{a:" + "{a:" * 100_000,
 ]
@@ -234,6 +263,15 @@ TOOLS = [
     {"function": {"name": "f", "parameters": {"properties": SCHEMA}}},
 ]
 GATED = {
+    "call:f(city=New York, NY, n=3)": {"city": "New York, NY", "n": 3},
+    "call:f(city=a; b=c; n=3)": {"city": "a; b=c", "n": 3},
+    "call:f(city=a=b, c=d, n=3)": {"city": "a=b, c=d", "n": 3},
+    "f(city='Paris', n=3)": {"city": "Paris", "n": 3},
+    "call:f{city:a; b: c;n:3}": {"city": "a; b: c", "n": 3},
+    'call:f{note:<|"|>p { a: <|"|>b<|"|>; c: d }<|"|>;n:3}': {
+        "note": 'p { a: "b"; c: d }',
+        "n": 3,
+    },
     "call:f{city:New York, NY,n:3}": {"city": "New York, NY", "n": 3},
     "call:f{n:3,city:Paris}": {"n": 3, "city": "Paris"},
     "call:f{city:Paris,day:Monday,note: x: y": {
@@ -274,7 +312,24 @@ PIECES = st.sampled_from(
             "|>",
         ),
         *("<|tool", "<|channel", "thou", "<chan", "{", "}", "nel>", '<|"|>', "'", '"'),
-        *("call:f{s:", "[", "]", ",", "n:", ":", "\\", "True", "call:", "ll>", "|"),
+        *(
+            "call:f(s=",
+            "(",
+            ")",
+            "n=",
+            ";",
+            "call:f{s:",
+            "[",
+            "]",
+            ",",
+            "n:",
+            ":",
+            "\\",
+            "True",
+            "call:",
+            "ll>",
+            "|",
+        ),
         '<|tool_call>call:f{s:<|"|>',
     ]
 )
@@ -339,6 +394,13 @@ HOSTILE = {  # what is repeated, after what
     "<|tool_call>call:f{}<|tool_response>response:": "",
     RESULT: "",
     "(": "<|tool_call>call:f{s:",
+    "(a=": "<|tool_call>call:f",
+    "; b": "<|tool_call>call:f{s:a",
+    "; b:": "<|tool_call>call:f{s:a,c:d",
+    ", b=": "<|tool_call>call:f(n=1, s='",
+    ")": "<|tool_call>call:f(s='",
+    "'": "<|tool_call>call:f(s='",
+    "\ncall:f(": "",
     "(1,": "<|tool_call>call:f{s:[",
 }
 
@@ -383,7 +445,8 @@ def test_call_is_read(text, expected):
 
 @pytest.mark.parametrize(("text", "expected"), REPAIRED.items())
 def test_call_is_repaired(text, expected):
-    assert parse_tool_call(text) == (ToolCall(*expected) if expected else None)
+    assert parse_tool_call(text) == ToolCall(*expected)
+    assert parse(f"<|tool_call>{text}<tool_call|>") == ("", "", [expected])
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:20])
@@ -410,6 +473,10 @@ CALLED = [("f", {"city": "a", "n": 1})]
         "<|channel>thought\nx\n<channel|>call:f{city:a,n:1}": ("x", "", CALLED),
         "call:f{city:a,n:1}<tool_call|>": ("", "", CALLED),
         "Well.\ncall:f{city:a,n:1}\nok": ("", "Well.ok", CALLED),
+        "Well.\ncall:f(city='a', n=1)\nok": ("", "Well.ok", CALLED),
+        "<|tool_call>f(city='a', n=1)<tool_call|>": ("", "", CALLED),
+        "<|tool_call>h(a=1)<tool_call|>": ("", "h(a=1)", []),
+        "f(city='a', n=1)": ("", "f(city='a', n=1)", []),
         "<|tool_call>f{city:a,n:1}<tool_call|>": ("", "", CALLED),
         "Use call:f{city:a,n:1}": ("", "Use call:f{city:a,n:1}", []),
         "call:unknown{city:a}": ("", "call:unknown{city:a}", []),

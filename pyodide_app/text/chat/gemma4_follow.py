@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.gemma4_markers import CALL_ENDS
@@ -20,41 +21,60 @@ LOOK = 300  # characters that are looked at: the longest key, and white space
 ENDS = Finder(CALL_ENDS)
 
 _QUOTED_KEY = {
-    quote: r"{0}(?:(?!{0})[^\n]){{0,100}}{0}".format(re.escape(quote))
-    for quote in (QUOTE, '"', "'")
+    "": "(?!)",
+    **{
+        quote: r"{0}(?:(?!{0})[^\n]){{0,100}}{0}".format(re.escape(quote))
+        for quote in (QUOTE, '"', "'")
+    },
 }
+_ANY_QUOTED_KEY = f"(?:{'|'.join(_QUOTED_KEY.values())})"
+_WORD = r"[\w.$-]+"
+_NAME = r"[^\W\d][\w.$-]*"  # text may hold a time, or what else begins with digits
+_NO_ADDRESS = r"(?:[^/\\]|/[^/])"  # after a colon: nor a path of Windows
 _ELEMENT = re.compile(
-    rf""",\s*(?:{re.escape(QUOTE)}|["'{{\[\]]|[\w.+-]+\s*[,\]])""",
+    rf"""[,;]\s*(?:{re.escape(QUOTE)}|["'{{\[\]]|[\w.+-]+\s*[,;\]])""",
 )
 _NEXT_CALL = re.compile(r"[\s,;)\]}]*call:")
 _LEFT_OVER = re.compile(r"[\s,;)\]}]*")
-_ANY_QUOTED_KEY = rf"(?:{'|'.join(_QUOTED_KEY.values())})\s*:"
-_ANY_KEY = re.compile(rf",\s*(?:[\w.$-]+\s*:|{_ANY_QUOTED_KEY}|\}})")
-# After text: an address or a path of Windows is no key.
-_PLAIN_KEY = re.compile(rf",\s*(?:[^\W\d][\w.$-]*\s*:(?!//|\\)|{_ANY_QUOTED_KEY}|\}})")
 
 
-def _key_after_comma(quote: str = "") -> re.Pattern[str]:
-    quoted = f"|{_QUOTED_KEY[quote]}" if quote else ""
-    return re.compile(rf",\s*(?:(?:[\w.$-]+{quoted})\s*:|\}})")
-
-
-_KEYS = {quote: _key_after_comma(quote) for quote in ("", *_QUOTED_KEY)}
+@lru_cache(maxsize=64)
+def _pair(key: str, colon: str, closer: str) -> re.Pattern[str]:
+    """Return what finds the next pair of an object, or a comma too many at its end."""
+    return re.compile(rf"[,;]\s*(?:{key})\s*{colon}|,\s*{re.escape(closer)}")
 
 
 @dataclass(slots=True)
 class Open:
-    """A bracket that is open: what closes it, and for an object what its keys are."""
+    """A bracket that is open: what closes it, and how what is in it is written."""
 
     closer: str
-    known: Iterable[str] = ()
+    known: Iterable[str] = ()  # keys
     quote: str = ""  # of the key that is being read
-    _known: re.Pattern[str] | None = field(default=None, init=False)
+    colon: str = ""  # or an equals sign: as the first pair has it
+    comma: str = ""  # or a semicolon: as the first pair is followed by
+    _known: str = field(default="", init=False)
+
+    @property
+    def commas(self) -> tuple[str, ...]:
+        """Return what may stand between its pairs or elements."""
+        return (",",) if self.comma == "," else (",", ";")
+
+    @property
+    def colons(self) -> tuple[str, ...]:
+        """Return what may stand between a key and its value."""
+        return (self.colon,) if self.colon else (":", "=")
 
     def goes_on(self, text: str, at: int) -> bool:
         """Say whether a comma begins a further pair or element, after a string."""
-        pattern = _ELEMENT if self.closer == "]" else _KEYS[self.quote]
-        return pattern.match(text, at) is not None
+        if text[at] not in self.commas:
+            return False
+        if self.closer == "]":
+            return _ELEMENT.match(text, at) is not None
+        key = f"{_WORD}|{_QUOTED_KEY[self.quote]}"
+        if text[at] == ";" and self.known:  # code within a string is full of them
+            key = self._known_keys()
+        return _pair(key, self.colon, self.closer).match(text, at) is not None
 
     def goes_on_plainly(self, text: str, simple: bool, ended: bool) -> bool:
         """Say the same after a value without quotes.
@@ -62,16 +82,28 @@ class Open:
         Text may hold anything, so of an object only keys that are known end it, unless
         none is. A number or word (`simple`) ends at any.
         """
+        if text[0] not in self.commas:
+            return False
         if self.closer == "]":
             return True
         if simple:
-            return bool(_ANY_KEY.match(text)) or string_may_end(text[1:], ended)
-        if self._known is None:
+            pair = _pair(f"{_WORD}|{_ANY_QUOTED_KEY}", self.colon, self.closer)
+            return bool(pair.match(text)) or string_may_end(text[1:], ended, [self])
+        if self.known:
+            pair = _pair(self._known_keys(), self.colon, self.closer)
+        elif self.colon == ":":
+            key = rf"{_NAME}\s*:{_NO_ADDRESS}|{_ANY_QUOTED_KEY}\s*:"
+            pair = _pair(key, "", self.closer)
+        else:
+            pair = _pair(f"{_NAME}|{_ANY_QUOTED_KEY}", self.colon, self.closer)
+        return pair.match(text) is not None
+
+    def _known_keys(self) -> str:
+        if not self._known:
             quotes = r"""(?:<\|"\|>|["'])?"""
             names = "|".join(map(re.escape, self.known))
-            known = rf",\s*{quotes}(?:{names}){quotes}\s*:|,\s*\}}"
-            self._known = re.compile(known) if names else _PLAIN_KEY
-        return self._known.match(text) is not None
+            self._known = f"{quotes}(?:{names}){quotes}"
+        return self._known
 
 
 def string_ends(window: str, ended: bool, quote: str, brackets: list[Open]) -> bool:
@@ -95,7 +127,7 @@ def string_ends(window: str, ended: bool, quote: str, brackets: list[Open]) -> b
             is_end = ended and at == len(window)
             return is_end or bool(ENDS.match(window, at) or _next_call(window))
         bracket = brackets[remaining - 1]
-        if window[at] == ",":
+        if window[at] in ",;":
             return bracket.goes_on(window, at)
         if window[at] != bracket.closer:
             return False
@@ -107,7 +139,8 @@ def _next_call(window: str) -> bool:
     return _NEXT_CALL.match(window) is not None
 
 
-def string_may_end(window: str, ended: bool) -> bool:
+def string_may_end(window: str, ended: bool, brackets: list[Open]) -> bool:
     """Say whether a string can end before this at all, however unsound the rest is."""
     rest = window.lstrip()
-    return (ended and not rest) or rest.startswith((",", "}", "]", *CALL_ENDS))
+    ends = ["}", "]", *brackets[-1].commas, *(bracket.closer for bracket in brackets)]
+    return (ended and not rest) or rest.startswith((*ends, *CALL_ENDS))

@@ -34,7 +34,7 @@ class OutputParser(ReplyReader):
         """
         source = Source()
         self._calls = CallReader(source, tools)
-        bare = [f"call:{name}{{" for name in self._calls.names]
+        bare = [f"call:{name}{mark}" for name in self._calls.names for mark in "{("]
         super().__init__(source, REPLY, think, shown_as={QUOTE: '"'}, bare=bare)
         self._bare = Finder(bare)
         self._begin(self._thought if in_thought else self._beginning, STRAYS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.gemma4_follow import LOOK, Open, string_ends, string_may_end
 from pyodide_app.text.chat.gemma4_markers import CALL_CLOSE
 from pyodide_app.text.chat.gemma4_tools import QUOTE
@@ -16,7 +17,7 @@ _STOP = {
     '"': re.compile(rf'{_STOPS}|"|\\'),
     "'": re.compile(rf"{_STOPS}|'|\\"),
 }
-_LONGEST = max(len(QUOTE), len(CALL_CLOSE))
+_MARKS = Finder((QUOTE, CALL_CLOSE))
 
 
 class StringReader:
@@ -56,7 +57,7 @@ class StringReader:
                 if quote != QUOTE:
                     yield from self._second_quote()
                 return unescape("".join(parts), quote)
-            if retreat < 0 and self._may_close(found):
+            if retreat < 0 and self._may_close(found, brackets):
                 retreat = len(parts)
             parts.append(source.take(source.at + len(found)))
         return self._unclosed(quote, parts, retreat, brackets)
@@ -64,14 +65,17 @@ class StringReader:
     def _stop(self, quote: str, parts: list[str]) -> Reading[str]:
         """Read text up to what may end a string, and return that; empty at the end."""
         source = self._source
-        while (found := _STOP[quote].search(source.text, source.at)) is None:
+        while True:
+            # A delimiter that is cut in two has a plain quote in it.
+            end = _MARKS.certain(source.text, source.at)
+            end = len(source.text) if source.ended else end
+            if found := _STOP[quote].search(source.text, source.at, end):
+                parts.append(source.take(found.start()))
+                return found[0]
+            parts.append(source.take(end))
             if source.ended:
-                parts.append(source.take(len(source.text)))
                 return ""
-            parts.append(source.take(max(len(source.text) - _LONGEST, source.at)))
             yield
-        parts.append(source.take(found.start()))
-        return found[0]
 
     def _closes(self, quote: str, brackets: list[Open], is_key: bool) -> Reading[bool]:
         """Look as far as needed to say whether a quote is the closing one."""
@@ -79,18 +83,19 @@ class StringReader:
             window = self._source.peek(len(quote) + LOOK)[len(quote) :]
             ended = self._source.ended
             if is_key:
-                closes = window.lstrip().startswith(":")
+                closes = window.lstrip().startswith(brackets[-1].colons)
             elif self._hasty:
-                closes = string_may_end(window, ended)
+                closes = string_may_end(window, ended, brackets)
             else:
                 closes = string_ends(window, ended, quote, brackets)
             if closes or ended or len(window) == LOOK:
                 return closes
             yield
 
-    def _may_close(self, found: str) -> bool:
-        after = self._source.peek(len(found) + LOOK)[len(found) :]
-        return found == CALL_CLOSE or string_may_end(after, self._source.ended)
+    def _may_close(self, found: str, brackets: list[Open]) -> bool:
+        after, ended = self._source.peek(len(found) + LOOK), self._source.ended
+        may_end = string_may_end(after[len(found) :], ended, brackets)
+        return found == CALL_CLOSE or may_end
 
     def _second_quote(self) -> Reading[None]:
         """Read the delimiter that the model at times adds to another quote."""

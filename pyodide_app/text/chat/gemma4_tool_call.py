@@ -1,8 +1,8 @@
 """The calls of tools in a Gemma 4 reply, read as they arrive into JSON values.
 
 A tolerant recursive descent: models close too little, quote as JSON, as Python or not
-at all, and write markers within strings. Nothing is read twice, but for one string per
-reply that is never closed.
+at all, call as Python does, and write markers within strings. Nothing is read twice,
+but for one string per reply that is never closed.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ MAX_DEPTH = 100  # of nested values; real calls have three or four
 
 _NAME = r"""[^\s{}\[\]()<>"',;]+"""
 _LEAD = r"[\s\[\]}),;]*"
-_HEAD = re.compile(rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})\s*\(?\s*(?={{)")
+_HEAD = re.compile(
+    rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})\s*"
+    r"(?:\(?\s*(?={)|(?=\(\s*[^\s{]))"
+)
 _HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME}\s*\(?\s*)?")
 _WHOLE = re.compile(rf"{_LEAD}(?={{)")  # the call itself as one JSON object
 _SIMPLE = 40  # characters; no number or word that matters is longer
 _LEFT_OVER = " \t\r\n[]{}(),;"
-_BRACKETS = {"{": "}", "[": "]"}
-_NESTS = {"}": ("{[", "}]"), "]": ("{[(", "}])")}
-_PLAIN_STOP = re.compile(r"[,{}\[\]()<]")
-_KEY_STOP = re.compile(r"[:{}\[\],<]")
+_BRACKETS = {"{": "}", "[": "]", "(": ")"}
+_PLAIN_STOP = re.compile(r"[,;{}\[\]()<]")
+_KEY_STOP = re.compile(r"[:={}\[\](),;<]")
 
 
 class MalformedCallError(ValueError):
@@ -108,9 +110,10 @@ class CallReader:
         yield from self._source.skip_space()
         start = self._source.peek(1)
         outermost = not self._open
-        if start in _BRACKETS and (outermost or not wants_text(schema)):
+        opens = "{[(" if outermost else "{[" if not wants_text(schema) else ""
+        if start and start in opens:
             self._source.skip(1)
-            read = self._object if start == "{" else self._array
+            read = self._array if start == "[" else self._object
             return (yield from self._bracketed(read, _BRACKETS[start], schema))
         if quote := (yield from self._strings.quote()):
             return (yield from self._strings.string(quote, self._open, False))
@@ -119,7 +122,7 @@ class CallReader:
     def _bracketed(
         self, read: Callable[[Any], Reading[Any]], closer: str, schema: Any
     ) -> Reading[Any]:
-        known = properties_of(schema) if closer == "}" else ()
+        known = () if closer == "]" else properties_of(schema)
         self._open.append(Open(closer, tuple(known)))
         value = yield from read(schema)
         self._open.pop()
@@ -127,12 +130,12 @@ class CallReader:
 
     def _object(self, schema: Any) -> Reading[dict[str, Any]]:
         pairs: dict[str, Any] = {}
-        properties = properties_of(schema)
-        while not (yield from self._closed("}")):
+        properties, closer = properties_of(schema), self._open[-1].closer
+        while not (yield from self._closed(closer)):
             key = yield from self._key()
             pairs[key] = yield from self._value(properties.get(key))
             if not (yield from self._comma()):
-                yield from self._closed("}", may_lack=True)
+                yield from self._closed(closer, may_lack=True)
                 break
         return pairs
 
@@ -153,17 +156,19 @@ class CallReader:
         if found == closer:
             self._source.skip(1)
             return True
-        if not may_lack and (found in ("}", "]") or (yield from self._at_end())):
+        if not may_lack and (found in ("}", "]", ")") or (yield from self._at_end())):
             raise MalformedCallError(f"something was to come, or a {closer}")
         return False
 
     def _comma(self) -> Reading[bool]:
         yield from self._source.skip_space()
-        if self._source.peek(1) == ",":
+        mark, bracket = self._source.peek(1), self._open[-1]
+        if mark in (",", ";"):
+            bracket.comma = bracket.comma or mark
             self._source.skip(1)
             return True
         at_end = yield from self._at_end()
-        if at_end or self._source.peek(1) in ("}", "]"):
+        if at_end or mark in ("}", "]", bracket.closer):
             return False
         raise MalformedCallError("no comma between values")
 
@@ -181,15 +186,17 @@ class CallReader:
 
     def _key(self) -> Reading[str]:
         yield from self._source.skip_space()
-        quote = yield from self._strings.quote()
-        self._open[-1].quote = quote
+        bracket = self._open[-1]
+        bracket.quote = quote = yield from self._strings.quote()
         if quote:
             key = yield from self._strings.string(quote, self._open, True)
         else:
             key = (yield from self._until(_KEY_STOP)).strip()
         yield from self._source.skip_space()
-        if not (key or quote) or self._source.peek(1) != ":":
+        colon = self._source.peek(1)
+        if not (key or quote) or colon not in bracket.colons:
             raise MalformedCallError("no key and colon")
+        bracket.colon = colon
         self._source.skip(1)
         return key
 
@@ -210,7 +217,9 @@ class CallReader:
         """Read a number, a word, or text that lacks its quotes."""
         source, parts, depth, begin = self._source, list[str](), 0, ""
         # In an array a comma is no part of text, but for that of a tuple.
-        nests = _NESTS[self._open[-1].closer]
+        closers = [bracket.closer for bracket in self._open]
+        has_tuples = closers[-1] == "]" or ")" in closers
+        opening, closing = ("{[(", "}])") if has_tuples else ("{[", "}]")
         while True:
             found = _PLAIN_STOP.search(source.text, source.at)
             parts.append(source.take(found.start() if found else len(source.text)))
@@ -220,7 +229,7 @@ class CallReader:
                 continue
             if found is None or (yield from self._plain_ends(begin, depth)):
                 break
-            opens, closes = found[0] in nests[0], found[0] in nests[1]
+            opens, closes = found[0] in opening, found[0] in closing
             depth += opens - (closes and depth > 0)
             parts.append(source.take(source.at + 1))
             begin += found[0] if len(begin) < _SIMPLE else ""
@@ -234,9 +243,9 @@ class CallReader:
         mark = self._source.peek(1)
         if mark == "<":
             return (yield from self._at_end())
-        if depth or mark in "{[()":
+        if depth or mark in "{[(":
             return False
-        if mark in "}]":
+        if mark in "}])":
             return any(bracket.closer == mark for bracket in self._open)
         simple = len(begin) < _SIMPLE and is_simple(begin.strip())
         while True:
