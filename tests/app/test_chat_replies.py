@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
 import time
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pyodide_app.text.chat import ContentDelta, Event, ThinkingDelta, ToolCall
@@ -29,6 +30,11 @@ ROLES = ("ipython", "tool", "assistant")
 A, Z = "<tool_call>", "</tool_call>"
 R, Y = "<tool_response>", "</tool_response>"
 HEADS = {role: f"<|start_header_id|>{role}<|end_header_id|>\n\n" for role in ROLES}
+
+
+def G(text: str) -> tuple[str, dict[str, str]]:  # noqa: N802
+    return "g", {"t": text}
+
 
 Parts = tuple[str, str, list[tuple[str, Any]]]  # thinking, content, calls
 REPLIES: list[tuple[ChatFormat, str, Parts]] = [
@@ -72,6 +78,20 @@ REPLIES: list[tuple[ChatFormat, str, Parts]] = [
     (QWEN, f"<think>a {R}x{Y} b</think>c", ("a b", "c", [])),
     (QWEN, f"Use {R} here.", ("", "Use here.", [])),
     (QWEN, f"Use {R} and {R}.", ("", "Use and .", [])),
+    # Calls as Python writes them: with a marker, or in a list where the tool is known.
+    (QWEN, f"{A}f(x=1){Z} b", ("", "b", [CALL_F])),
+    (QWEN, f"{A}\nf(x=1)\ng(t='it\\'s (')\n", ("", "", [CALL_F, G("it's (")])),
+    (QWEN, f"{A}[f(x=1), g(t='a')]{Z}", ("", "", [CALL_F, G("a")])),
+    (QWEN, f'{A}f(x=1) said "(no)"{Z}', ("", 'said "(no)"', [CALL_F])),
+    (QWEN, f"{A}f(1){Z}", ("", "f(1)", [])),
+    (QWEN, f"{A}f(x=1, **y){Z}", ("", "f(x=1, **y)", [])),
+    (QWEN, f"{A}f(x=g()){Z}", ("", "f(x=g())", [])),
+    (QWEN, "f(x=1)", ("", "f(x=1)", [])),
+    (LLAMA, '[g(t="a"), f(x=1)]', ("", "", [G("a"), CALL_F])),
+    (LLAMA, "[h(t=1)]", ("", "[h(t=1)]", [])),
+    (LLAMA, '<|python_tag|>g.call(t="a]")<|eom_id|>', ("", "", [G("a]")])),
+    (LLAMA, "<|python_tag|>print('x')", ("", "print('x')", [])),
+    (V3_TEKKEN, "[TOOL_CALLS]f(x=1)", ("", "", [CALL_F])),
     (QWEN, "<thi<think>a</think>nk> b", ("a", "<thi nk> b", [])),
     (LLAMA, '{"name": "f", "parameters": {"x": 1}}', ("", "", [CALL_F])),
     (LLAMA, f'\n{F}; {{"name": "g"}}', ("", "", [CALL_F, ("g", {})])),
@@ -129,6 +149,7 @@ PIECES = st.lists(
     st.sampled_from(
         [
             *("<think>", "</think>", A, Z, F, F[:-1], S, R, Y, *HEADS.values()),
+            *("f(x=1)", "g(t='", "(", ")", "'", "f(", "<|eom_id|>"),
             *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "<|eot_id|>", "<|start_header_id|>"),
             *(TAGS, TAGS[:20], "<parameter=", "</func", "tion>"),
             *("[TOOL_CALLS]", "<|python_tag|>", "<thi", "nk>", "</tool", "_call>"),
@@ -182,6 +203,8 @@ def test_invented_result_leaves_no_trace(
     [
         *("a", " ", "<", "{", "[", f"{A} ", f'{A}{{"a": "', f"{A}{F}{Z}", "<think>"),
         *(f"<think>{A}{F}", '{"a', '\\"', f'{A}{S}"" "', f"{A}{TAGS}"),
+        *(f"{A}f(x=1)", f"{A}f(", f"{A}f(x=1) ", f"{A}f(x='", f"{A}f(x=("),
+        *("f(x=1) g(", f"{A}[f(x=1),"),
         *(R, f"{A}{F}{Z}{R}", f"{R}{Y}", f"{R}{A}"),
         *(f"{A}<function=f>", f"{A}<function=f><parameter=x>", f"{A}{S}{A}"),
     ],
@@ -197,3 +220,17 @@ def test_time_grows_with_the_length(piece: str) -> None:
     seconds(1000)
     # Eight times the text: twenty times the time allows for noise, 64 is the square.
     assert seconds(80_000) < 20 * max(seconds(10_000), 0.02)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{2,8}", fullmatch=True), JSON, max_size=3))
+def test_call_of_python_is_read_back(arguments: dict[str, Any]) -> None:
+    assume(not any(map(keyword.iskeyword, arguments)))
+    written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    assert parse(QWEN, list(f"{A}f({written}){Z}")) == ("", "", [("f", arguments)])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pyodide_app.errors import RequestError
 from pyodide_app.text.chat.gemma4_tools import QUOTE
-from pyodide_app.text.chat.json_values import json_of
+from pyodide_app.text.chat.python_calls import value_of_python
 
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 WORDS: dict[str, bool | None] = {
@@ -22,7 +20,6 @@ WORDS: dict[str, bool | None] = {
     "null": None,
     "None": None,
 }
-_MAX_TUPLE = 1000  # characters: Python itself parses it
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _BOTH = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "\n": ""}
 _ESCAPES = {QUOTE: {}, '"': _BOTH | {"b": "\b", "f": "\f", "/": "/"}, "'": _BOTH}
@@ -48,13 +45,13 @@ def plain_value(text: str, schema: Any) -> Any:
 
 def _tuple(text: str) -> list[Any] | None:
     """Return the items of a tuple as Python writes it, None for other text."""
-    if not (text.startswith("(") and text.endswith(")")) or len(text) > _MAX_TUPLE:
+    if not (text.startswith("(") and text.endswith(")")):
         return None
     try:
-        found = ast.literal_eval(text)
-        return json_of(found, "") if isinstance(found, tuple) else None
-    except (ValueError, SyntaxError, RecursionError, MemoryError, RequestError):
+        found = value_of_python(text)
+    except ValueError:
         return None
+    return found if isinstance(found, list) else None
 
 
 def is_simple(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls of tools that a reply writes as JSON, read as they arrive."""
+"""Calls of tools that a reply writes as JSON or as Python, read as they arrive."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.incremental import Reading, Source
 from pyodide_app.text.chat.loose_json import read
+from pyodide_app.text.chat.python_calls import calls_of_python
 from pyodide_app.text.chat.tagged_calls import TaggedReader, skip
 
 _LOOK = 200  # characters: of a name before its arguments, and of what is between
 # A name that stands before its arguments, with or without markers between them.
 _HEAD = re.compile(
     r"\s*(?P<name>[\w.-]{1,100})\s*"
-    r"(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)"
+    r"(?:(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)|(?=\())"
 )
+_HEAD_BEGUN = re.compile(r"\s*(?:[\w.-]+\s*(?:\[.*)?)?", re.DOTALL)
+_NEXT = re.compile(r"[\s,;]*(?P<name>[\w.-]{1,100})(?=\()")
+_NEXT_BEGUN = re.compile(r"[\s,;]*[\w.-]*")
 _BETWEEN = re.compile(r"[\s,;]*(?=[\[{])")
 _GAP = re.compile(r"[\s,;]*")
-_BRACKETS = {"{": 1, "[": 1, "}": -1, "]": -1}
+_BRACKETS = {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}
+# What counts outside of strings, by the bracket that began: Python has two quotes.
+_OUTSIDE = {"{": r'"{}\[\]', "[": r'"{}\[\]', "(": r""""'{}()\[\]"""}
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 _NAMES = ("name", "function", "tool", "tool_name")
 
@@ -44,8 +50,12 @@ class CallReader:
         self._tagged = TaggedReader(source, markers, schemas)
         self._markers = Finder(markers)
         quoted = "".join(f"|{re.escape(marker)}" for marker in markers)
-        self._outside = re.compile(rf'["{{}}\[\]]{quoted}')
-        self._inside = re.compile(rf'["\\]{quoted}')
+        self._outside = {
+            begin: re.compile(f"[{marks}]{quoted}") for begin, marks in _OUTSIDE.items()
+        }
+        self._inside = {
+            quote: re.compile(rf"[{quote}\\]{quoted}") for quote in ('"', "'")
+        }
         self._trusts_strings = True
 
     def comes_bare(self) -> Reading[bool]:
@@ -64,38 +74,37 @@ class CallReader:
         """
         source = self._source
         calls = [] if needs_tool else (yield from self._tagged.read())
-        name = "" if needs_tool or calls else (yield from self._head())
-        while True:
-            if not (yield from self._bracket_comes()):
-                break
+        name = ""
+        if not (needs_tool or calls):
+            name = yield from self._name(_HEAD, _HEAD_BEGUN)
+        while (is_python := bool(name) and source.peek(1) == "(") or (
+            yield from self._bracket_comes()
+        ):
             text = yield from self._balanced()
-            try:
-                found = list(calls_of(read(text), name))
-            except ValueError:
-                found = []
+            found = _calls_in(text, name)
             is_known = all(call.name in self._names for call in found)
             if not found or (needs_tool and not is_known):
                 if calls:
-                    source.put_back(text)
+                    source.put_back(name + text)
                 break
             calls += found
             name = ""
+            if is_python:
+                name = yield from self._name(_NEXT, _NEXT_BEGUN)
         if calls and close:
             yield from source.skip_space()
             yield from skip(source, close)
         return calls
 
-    def _head(self) -> Reading[str]:
+    def _name(self, head: re.Pattern[str], begun: re.Pattern[str]) -> Reading[str]:
         """Read a name that stands before its arguments; empty where none does."""
         source = self._source
         while True:
             window = source.peek(_LOOK)
-            if found := _HEAD.match(window):
+            if found := head.match(window):
                 source.skip(found.end())
                 return found["name"]
-            text = window.lstrip()
-            is_name = not text or text[0] not in "[{"
-            if source.ended or not is_name or len(window) == _LOOK or "{" in window:
+            if source.ended or len(window) == _LOOK or not begun.fullmatch(window):
                 return ""
             yield
 
@@ -117,10 +126,11 @@ class CallReader:
         A marker within a string belongs to it, if the string is closed at all.
         """
         source, parts = self._source, []
-        depth, in_string = 0, False
+        outside = self._outside[source.peek(1)]
+        depth, in_string = 0, ""
         length, cut = 0, -1
         while True:
-            pattern = self._inside if in_string else self._outside
+            pattern = self._inside[in_string] if in_string else outside
             found = pattern.search(source.text, source.at)
             if found is None or (found[0] == "\\" and found.end() == len(source.text)):
                 end = found.start() if found else self._certain()
@@ -140,8 +150,8 @@ class CallReader:
                     cut = length + found.start() - source.at
             parts.append(source.take(found.end() + (mark == "\\")))
             length += len(parts[-1])
-            if mark == '"':
-                in_string = not in_string
+            if mark in self._inside:
+                in_string = "" if in_string else mark
             depth += _BRACKETS.get(mark, 0)
             if mark in _BRACKETS and depth == 0:
                 return "".join(parts)
@@ -154,6 +164,19 @@ class CallReader:
 
     def _certain(self) -> int:
         return self._markers.certain(self._source.text, self._source.at)
+
+
+def _calls_in(text: str, name: str) -> list[ToolCall]:
+    """Return the calls that a text makes, none where it is something else."""
+    try:
+        if not text.startswith("("):
+            return list(calls_of(read(text), name))
+    except ValueError:
+        pass
+    try:
+        return calls_of_python(name + text)
+    except ValueError:
+        return []
 
 
 def calls_of(value: Any, name: str = "") -> Iterator[ToolCall]:

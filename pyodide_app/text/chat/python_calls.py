@@ -1,0 +1,66 @@
+"""Calls and values as Python writes them; nothing of it is ever run."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Any
+
+from pyodide_app.errors import RequestError
+from pyodide_app.text.chat import ToolCall
+from pyodide_app.text.chat.json_values import json_of
+
+_LONGEST = 100_000  # characters: Python's own parser takes a hundred bytes for each
+_WORDS = {"true": True, "false": False, "null": None}  # of JSON
+
+
+def calls_of_python(text: str) -> list[ToolCall]:
+    """Return what a call with keywords calls, or a list of such. Raises: ValueError."""
+    body = _parsed(text)
+    return [
+        _call(node) for node in (body.elts if isinstance(body, ast.List) else [body])
+    ]
+
+
+def value_of_python(text: str) -> Any:
+    """Return the value of a literal, as JSON has it. Raises: ValueError."""
+    return _value(_parsed(text))
+
+
+def _parsed(text: str) -> ast.expr:
+    if len(text) > _LONGEST:
+        raise ValueError("too long")
+    try:
+        with warnings.catch_warnings():  # of escapes that are none
+            warnings.simplefilter("ignore")
+            return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError("no expression of Python") from error
+
+
+def _call(node: ast.expr) -> ToolCall:
+    if not isinstance(node, ast.Call) or node.args:
+        raise ValueError("no call with keywords alone")
+    # Llama 3.1 calls its own tools as `brave_search.call(...)`.
+    name = ast.unparse(node.func).removesuffix(".call")
+    pairs = {pair.arg: _value(pair.value) for pair in node.keywords}
+    arguments = {key: value for key, value in pairs.items() if key is not None}
+    if len(arguments) < len(pairs) or not isinstance(
+        node.func, ast.Name | ast.Attribute
+    ):
+        raise ValueError("no call of a function by its name")
+    return ToolCall(name, arguments)
+
+
+def _value(node: ast.expr) -> Any:
+    try:
+        return json_of(ast.literal_eval(_Words().visit(node)), "")
+    except (TypeError, RecursionError, MemoryError, RequestError) as error:
+        raise ValueError("no value of JSON") from error
+
+
+class _Words(ast.NodeTransformer):
+    """Puts values for JSON's words, which are names in Python."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(_WORDS[node.id]) if node.id in _WORDS else node
