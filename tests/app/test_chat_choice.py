@@ -98,6 +98,18 @@ def test_template_tells_the_habits_of_chatml(template: str, expected: ChatML) ->
     assert ChatML.of(template) == expected
 
 
+@pytest.mark.parametrize("architecture", ["qwen3", "qwen3moe", "llama", "unheard-of"])
+def test_architecture_does_not_tell_the_format(architecture: str) -> None:
+    """Qwen's mixture of experts (qwen3:30b-a3b) speaks as the dense ones do."""
+    tokens = "<|im_start|> <|im_end|> <think> </think> <tool_call> </tool_call>"
+    format = ChatML(reasons=True, can_choose=True)
+    own = choose_format(file(architecture, QWEN_3, tokens))
+    stored = choose_format(file(architecture, None, tokens), Brought(OLLAMA_QWEN_3))
+    assert (own.require(), own.notes, own.stops) == (format, (), ())
+    assert (stored.require(), stored.notes, stored.stops) == (format, (), ())
+    assert choose_format(file(architecture, None, tokens)).require() == ChatML()
+
+
 @pytest.mark.parametrize(
     ("tokens", "name"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import unicodedata
 import weakref
 from array import array
 from collections.abc import Callable
@@ -54,6 +55,13 @@ LARGER = sorted(
     for path in root.glob("real/tokenizer-vocab-*.json")
     if "ollama" not in path.stem  # on the vocabulary of a real model
 )
+OF_MOE = {"qwen3moe": "qwen", "mixtral": "spm"}  # which vocabulary a model has
+MOE = [
+    path
+    for root in golden_roots()
+    for path in sorted(root.glob("moe/models/*.gguf"))
+    if path.stem.startswith(tuple(OF_MOE))
+]
 REAL = {"gemma-3-270m": GEMMA3, "smollm2-135m": SMOLLM2}
 
 
@@ -110,6 +118,24 @@ def test_ids_equal_those_of_llama_cpp(name, row):
     shown = [i for i in ids if i not in tokenizer.special_ids]
     streamed = "".join(map(decoder.push, shown)) + decoder.finish()
     assert streamed == tokenizer.decode(shown)
+
+
+def test_text_is_not_composed_before_it_is_encoded():
+    """Hugging Face's tokenizer of Qwen does, and has other ids for two characters."""
+    (row,) = [r for r in SMALL["qwen"]["cases"] if r["ids"] != r["llama_special"]]
+    composed = unicodedata.normalize("NFC", row["text"])
+    assert small("qwen").encode(composed) == row["ids"]
+    assert small("qwen").encode(row["text"]) != row["ids"]
+
+
+@pytest.mark.parametrize("path", MOE, ids=lambda path: path.stem)
+def test_vocabulary_in_the_file_of_a_model_is_the_small_one(path):
+    (name,) = [name for start, name in OF_MOE.items() if path.stem.startswith(start)]
+    metadata = metadata_of(path)
+    tokenizer = Tokenizer.from_metadata(metadata, small(name).n_vocab)
+    for row in SMALL[name]["cases"]:
+        assert tokenizer.encode(row["text"]) == row["llama_special"], ascii(row["text"])
+    assert tokenizer.stop_ids == small(name).stop_ids
 
 
 @pytest.mark.parametrize("name", ["qwen", "spm"])
@@ -608,6 +634,57 @@ def test_a_vocabulary_of_another_model_is_refused(n_rows, more, types):
     with pytest.raises(ShapeError, match="token_embd") as caught:
         rows(n_rows, more, types)
     assert str(n_rows) in caught.value.found and caught.value.remedy
+
+
+HEADERS = {
+    "gemma4": ("models/dense-q4_k_m.gguf", "gemma4"),
+    "gemma3": ("tokenizer/spm.gguf", "gemma3"),
+    "llama": ("tokenizer/spm.gguf", "llama"),
+    "qwen2": ("tokenizer/qwen.gguf", "qwen2"),
+    "qwen3": ("tokenizer/qwen.gguf", "qwen3"),
+    "qwen3moe": ("tokenizer/qwen.gguf", "qwen3moe"),
+}
+
+
+def with_token(name: str, token: bytes, kind: int) -> tuple[Metadata, int]:
+    """Return a family's header with one token more, and how many there were."""
+    path, architecture = HEADERS[name]
+    keys = dict(metadata_of(require(path))) | {"general.architecture": architecture}
+    tokens = keys["tokenizer.ggml.tokens"].raw_list()
+    types = keys["tokenizer.ggml.token_type"].tolist()
+    keys["tokenizer.ggml.tokens"] = strings([*tokens, token])
+    keys["tokenizer.ggml.token_type"] = ints([*types, kind])
+    if "tokenizer.ggml.scores" in keys:
+        scores = keys["tokenizer.ggml.scores"].tolist()
+        keys["tokenizer.ggml.scores"] = floats([*scores, 0.0])
+    return Metadata(keys), len(tokens)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_every_family_takes_one_soft_token_more_than_rows(name):
+    metadata, n_rows = with_token(name, b"<image_soft_token>", CONTROL)
+    tokenizer = Tokenizer.from_metadata(metadata, n_rows)
+    assert tokenizer.n_vocab == n_rows
+    assert max(tokenizer.encode("<image_soft_token>")) < n_rows
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_every_family_refuses_one_word_more_than_rows(name):
+    metadata, n_rows = with_token(name, b"word", NORMAL)
+    with pytest.raises(ShapeError) as caught:
+        Tokenizer.from_metadata(metadata, n_rows)
+    assert (
+        str(n_rows) in caught.value.found and str(n_rows + 1) in caught.value.expected
+    )
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_every_family_may_have_rows_without_a_token(name):
+    metadata, n_tokens = with_token(name, b"[PAD]", UNUSED)
+    tokenizer = Tokenizer.from_metadata(metadata, n_tokens + 3)
+    assert set(tokenizer.suppress_ids) >= {n_tokens + 1, n_tokens + 2}
+    decoder = tokenizer.decoder()
+    assert decoder.push(n_tokens) == decoder.push(n_tokens + 1) == ""
 
 
 # -- cost -----------------------------------------------------------------------------

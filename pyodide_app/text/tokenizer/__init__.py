@@ -10,11 +10,14 @@ from pyodide_app.text.chat import Prompt
 from pyodide_app.text.tokenizer.choose import Kind, choose
 from pyodide_app.text.tokenizer.roles import Roles, Special
 from pyodide_app.text.tokenizer.stream import StreamDecoder
-from pyodide_app.text.tokenizer.vocabulary import Vocabulary
+from pyodide_app.text.tokenizer.vocabulary import UNUSED, Vocabulary
 
 
 class Tokenizer:
-    """A vocabulary with its way of encoding.
+    """A vocabulary with its way of encoding, which is llama.cpp's and Ollama's.
+
+    Text is encoded as it is: Qwen's tokenizer in Hugging Face composes characters first
+    (NFC), theirs does not, and so decoding gives back what was encoded.
 
     Attributes: `n_vocab`; `bos_id` begins every prompt, None where none does;
     `stop_ids` end the generation; `suppress_ids` must not be sampled; `special_ids` are
@@ -26,6 +29,7 @@ class Tokenizer:
         self.bos_id = kind.bos_id
         self.stop_ids = kind.roles.stops
         self.suppress_ids = vocabulary.suppress_ids
+        self._unused = vocabulary.typed(UNUSED)  # Qwen's padding: [PAD151700]
         self._tokens = vocabulary.tokens
         self._ids = vocabulary.ids
         self._coder = kind.coder
@@ -144,7 +148,8 @@ class Tokenizer:
 
     def _shown(self, token_id: int) -> bytes:
         """Return the bytes that are shown of a token."""
-        is_hidden = token_id in self.special_ids and token_id not in self.parsed_ids
+        is_special = token_id in self.special_ids and token_id not in self.parsed_ids
+        is_hidden = is_special or token_id in self._unused
         return b"" if is_hidden else self.piece_bytes(token_id)
 
     def decode(self, ids: Iterable[int]) -> str:
