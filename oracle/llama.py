@@ -8,6 +8,8 @@ of attn_q and attn_k. Llama 3.1 and later scale the angles by the tensor rope_fr
     head_dim   attention.key_length     head_dim, or dim / n_heads
     n_rotated  rope.dimension_count     (rotary_dim)
     rope_theta rope.freq_base           rope_theta
+
+Mixtral is a `llama` whose layers have a router and experts in place of the MLP.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from oracle import ops
 from oracle.decoder import Cache, Decoder, Double, Ints, Trace, double, keys_of
@@ -33,6 +37,7 @@ class Config:
     rope_scale: float  # of all angles
     norm_eps: float
     n_experts_used: int
+    renormalised: bool  # the weights of the experts that a token uses add up to 1
     logit_softcap: float = 0.0
 
     @classmethod
@@ -50,6 +55,7 @@ class Config:
             rope_scale=linear_scale(keys),
             norm_eps=float(keys["attention.layer_norm_rms_epsilon"]),
             n_experts_used=int(keys.get("expert_used_count", 0)),
+            renormalised=bool(keys.get("expert_weights_norm", True)),
         )
 
 
@@ -120,7 +126,35 @@ class Llama(Decoder[Config]):
         )
 
     def _feed_forward(self, h: Double, layer: int, trace: Trace) -> Double:
-        """Apply the gated MLP."""
+        """Apply the gated MLP, or where the layer has a router its experts."""
+        if self._has("ffn_gate_inp.weight", layer):
+            return self._routed(h, layer, trace)
         gate = self._linear(h, "ffn_gate", layer)
         up = self._linear(h, "ffn_up", layer)
         return self._linear(double(ops.swiglu(gate, up)), "ffn_down", layer)
+
+    def _routed(self, h: Double, layer: int, trace: Trace) -> Double:
+        """Run each token through its experts and sum by the router's weights."""
+        config = self.config
+        logits = ops.matmul(h, self._weight("ffn_gate_inp.weight", layer))
+        trace.keep("ffn_moe_logits", layer, logits)
+        idx, weights = ops.router_top_k(
+            logits, None, config.n_experts_used, config.renormalised
+        )
+        trace.nodes[f"ffn_moe_topk-{layer}"] = idx
+        trace.keep("ffn_moe_weights", layer, weights)
+        offsets, token_idx, perm = ops.expert_sort(idx, logits.shape[-1])
+        left, right = (
+            ops.expert_matmul(h, offsets, token_idx, weight)
+            for weight in self._gate_up(layer)
+        )
+        down = self._weight("ffn_down_exps.weight", layer)
+        y = ops.expert_matmul(ops.swiglu(left, right), offsets, None, down)
+        return double(ops.expert_combine(y, perm, weights))
+
+    def _gate_up(self, layer: int) -> Sequence[Double]:
+        """Return the experts' gate and up, which a file may hold in one tensor."""
+        if self._has("ffn_gate_up_exps.weight", layer):
+            return np.split(self._weight("ffn_gate_up_exps.weight", layer), 2, axis=1)
+        names = ("ffn_gate_exps.weight", "ffn_up_exps.weight")
+        return [self._weight(name, layer) for name in names]

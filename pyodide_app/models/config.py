@@ -15,7 +15,6 @@ from pyodide_app.gguf.strings import quote
 T = TypeVar("T")
 
 MAX_LAYERS = 1024
-_MAX_EXPERTS = 1024  # of shaders/router_top_k.wgsl and expert_sort.wgsl
 _LONGEST_CONTEXT = 1 << 30
 _SMALLEST_FLOAT = 1.2e-38  # above it float32 has all its digits
 _MAX_SIZE = 1 << 24  # of any dimension: far above every released model
@@ -178,24 +177,6 @@ class Reader:
             return [(i + 1) % value != 0 for i in range(n_layers)]
         return _spread(name, self.metadata.get_bools(name, most=MAX_LAYERS), n_layers)
 
-    def experts(self) -> Experts | None:
-        """Return the sizes of routed layers; raise when they contradict each other."""
-        n, used = self.count("expert_count"), self.count("expert_used_count")
-        if n > _MAX_EXPERTS:
-            raise errors.UnsupportedArchitectureError(
-                f"metadata key {self.key('expert_count')}",
-                found=str(n),
-                expected=f"at most {_MAX_EXPERTS}, what the router's kernel holds",
-            )
-        if n and not 0 < used <= n:
-            raise errors.FileFormatError(
-                f"metadata key {self.key('expert_used_count')}",
-                found=str(used),
-                expected=f"1 to {n}, the number of experts",
-            )
-        ffn_dim = self.count("expert_feed_forward_length")
-        return Experts(n, used, ffn_dim) if n else None
-
     def linear_rope_scale(self, default: float = 1.0) -> float:
         """Return what a linear scaling multiplies angles by.
 
@@ -239,17 +220,3 @@ def check_heads(layer: Layer) -> Layer:
             expected="key/value heads that divide the heads, a size divisible by 8",
         )
     return layer
-
-
-def check_routed(config: Config) -> Config:
-    """Return the config; raise FileFormatError for a router without experts."""
-    for layer in config.layers:
-        if layer.has_experts and not (config.experts and config.experts.ffn_dim):
-            ffn_dim = config.experts.ffn_dim if config.experts else 0
-            raise errors.FileFormatError(
-                f"blk.{layer.index} has a router but the metadata no experts",
-                found=f"expert_count {config.n_experts}, "
-                f"expert_feed_forward_length {ffn_dim}",
-                expected="both above zero",
-            )
-    return config

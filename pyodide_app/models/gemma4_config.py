@@ -14,7 +14,12 @@ from pyodide_app.models.config import (
     Reader,
     RopeSpec,
     check_heads,
+)
+from pyodide_app.models.experts import (
     check_routed,
+    expert_tensors,
+    has_experts,
+    read_experts,
 )
 from pyodide_app.models.family import Expected, attention_tensors, mlp_tensors
 
@@ -72,7 +77,7 @@ def read(reader: Reader) -> Config:
         v_norm=True,
         ropes=_ropes(reader, head_dims),
         layers=_layers(reader, head_dims, n_layers),
-        experts=reader.experts(),
+        experts=read_experts(reader),
         own=Own(reader.count("embedding_length_per_layer_input")),
     )
     return check_routed(config)
@@ -127,7 +132,7 @@ def _layers(
             rope=_SLIDING if slides else _GLOBAL,
             donor=donors[i],
             score_scale=1.0,
-            has_experts=f"blk.{i}.ffn_gate_inp.weight" in reader.tensors,
+            has_experts=has_experts(reader, i),
         )
         layers.append(check_heads(layer))
     return tuple(layers)
@@ -191,27 +196,13 @@ def layer_tensors(
             ("post_norm.weight", (dim,), False),
         ]
     if layer.has_experts:
-        fused = f"blk.{layer.index}.ffn_gate_up_exps.weight" in tensors
-        rows += _expert_tensors(config, fused)
+        assert config.experts
+        rows += [
+            *expert_tensors(config, layer, tensors),
+            ("ffn_gate_inp.scale", (dim,), False),
+            ("ffn_down_exps.scale", (config.experts.n,), False),
+            ("post_ffw_norm_1.weight", (dim,), False),
+            ("pre_ffw_norm_2.weight", (dim,), False),
+            ("post_ffw_norm_2.weight", (dim,), False),
+        ]
     return rows
-
-
-def _expert_tensors(config: Config, fused: bool) -> list[Expected]:
-    assert config.experts
-    dim, ffn, n = config.dim, config.experts.ffn_dim, config.experts.n
-    rows: list[Expected] = [
-        ("ffn_gate_inp.weight", (dim, n), False),
-        ("ffn_gate_inp.scale", (dim,), False),
-        ("ffn_down_exps.scale", (n,), False),
-        ("ffn_down_exps.weight", (ffn, dim, n), False),
-        ("post_ffw_norm_1.weight", (dim,), False),
-        ("pre_ffw_norm_2.weight", (dim,), False),
-        ("post_ffw_norm_2.weight", (dim,), False),
-    ]
-    if fused:
-        return [*rows, ("ffn_gate_up_exps.weight", (dim, 2 * ffn, n), False)]
-    return [
-        *rows,
-        ("ffn_gate_exps.weight", (dim, ffn, n), False),
-        ("ffn_up_exps.weight", (dim, ffn, n), False),
-    ]

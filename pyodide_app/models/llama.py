@@ -1,5 +1,7 @@
 """Llama's text decoder: Llama 2 and 3, Mistral, SmolLM2 and others are such files.
 
+Mixtral is one with routed layers, whose experts are as wide as `feed_forward_length`.
+
     ours         GGUF                      Hugging Face
     n_layers     block_count               num_hidden_layers
     head_dim     attention.key_length      head_dim, or dim / n_heads
@@ -18,7 +20,7 @@ from pyodide_app import errors
 from pyodide_app.gguf.reader import FileTensor
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Tensor
-from pyodide_app.models.blocks import attention, gated_mlp
+from pyodide_app.models.blocks import attention, gated_mlp, routed
 from pyodide_app.models.config import (
     MAX_LAYERS,
     Config,
@@ -26,6 +28,12 @@ from pyodide_app.models.config import (
     Reader,
     RopeSpec,
     check_heads,
+)
+from pyodide_app.models.experts import (
+    check_routed,
+    expert_tensors,
+    has_experts,
+    read_experts,
 )
 from pyodide_app.models.family import (
     Expected,
@@ -44,18 +52,11 @@ def read(reader: Reader) -> Config:
 
     Raises FileFormatError or ShapeError naming the key or tensor at fault.
     """
-    if reader.count("expert_count"):
-        raise errors.UnsupportedArchitectureError(
-            f"metadata key {reader.key('expert_count')}",
-            found=f"{reader.count('expert_count')} experts",
-            expected="a dense model",
-            remedy="Mixtral is not supported yet; choose a dense model",
-        )
-    return read_dense(reader, "Llama", "neighbours")
+    return read_plain(reader, "Llama", "neighbours")
 
 
-def read_dense(reader: Reader, title: str, pairs: str, theta: float = _THETA) -> Config:
-    """Read a model whose layers are all alike: full attention, SwiGLU, plain norms."""
+def read_plain(reader: Reader, title: str, pairs: str, theta: float = _THETA) -> Config:
+    """Read a model of full attention, SwiGLU and plain norms, dense or routed."""
     n_vocab = reader.n_vocab(title)
     dim = reader.size("embedding_length")
     n_layers = reader.size("block_count", most=MAX_LAYERS)
@@ -77,11 +78,12 @@ def read_dense(reader: Reader, title: str, pairs: str, theta: float = _THETA) ->
                 rope=0,
                 donor=i,
                 score_scale=head_dim**-0.5,
+                has_experts=has_experts(reader, i),
             )
         )
         for i in range(n_layers)
     ]
-    return Config(
+    config = Config(
         n_vocab=n_vocab,
         dim=dim,
         n_ctx_train=reader.context(_SMALLEST_CONTEXT),
@@ -92,7 +94,9 @@ def read_dense(reader: Reader, title: str, pairs: str, theta: float = _THETA) ->
         v_norm=False,
         ropes=(_rope(reader, head_dim, pairs, theta),),
         layers=tuple(layers),
+        experts=read_experts(reader),
     )
+    return check_routed(config)
 
 
 def read_head_dim(reader: Reader, dim: int, n_heads: int) -> int:
@@ -132,12 +136,19 @@ def layer_tensors(
 ) -> list[Expected]:
     """List the tensors of a layer; queries, keys and values may have biases."""
     has_biases = f"blk.{layer.index}.attn_q.bias" in tensors
-    return plain_tensors(config, layer) + (biases(layer) if has_biases else [])
+    plain = plain_tensors(config, layer, tensors)
+    return plain + (biases(layer) if has_biases else [])
 
 
-def plain_tensors(config: Config, layer: Layer) -> list[Expected]:
+def plain_tensors(
+    config: Config, layer: Layer, tensors: Mapping[str, FileTensor]
+) -> list[Expected]:
     """List the tensors of a layer that has nothing beside matrices and their norms."""
-    return [*attention_tensors(config, layer), *mlp_tensors(config, layer)]
+    attention = attention_tensors(config, layer)
+    if not layer.has_experts:
+        return [*attention, *mlp_tensors(config, layer)]
+    norm = ("ffn_norm.weight", (config.dim,), False)
+    return [*attention, norm, *expert_tensors(config, layer, tensors)]
 
 
 def biases(layer: Layer) -> list[Expected]:
@@ -156,7 +167,8 @@ def run_layer(
     branch = attention(ops, model, layer, ops.name("attn_norm", h))
     x = ops.add(x, branch, None, "attn_out")
     x, h = ops.norm(x, model.weight("ffn_norm.weight", i))
-    branch = gated_mlp(ops, model, layer, ops.name("ffn_norm", h))
+    feed_forward = routed if layer.has_experts else gated_mlp
+    branch = feed_forward(ops, model, layer, ops.name("ffn_norm", h))
     return ops.add(x, ops.name("ffn_out", branch), None, "l_out")
 
 

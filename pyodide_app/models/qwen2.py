@@ -20,14 +20,14 @@ def read(reader: Reader) -> Config:
 
     Raises FileFormatError or ShapeError naming the key or tensor at fault.
     """
-    return llama.read_dense(reader, _TITLE, "halves", theta=1e6)
+    return llama.read_plain(reader, _TITLE, "halves", theta=1e6)
 
 
 def layer_tensors(
     config: Config, layer: Layer, tensors: Mapping[str, FileTensor]
 ) -> list[Expected]:
     """List the tensors of a layer: those of Llama, and three biases."""
-    return llama.plain_tensors(config, layer) + llama.biases(layer)
+    return llama.plain_tensors(config, layer, tensors) + llama.biases(layer)
 
 
 FAMILY = Family(

@@ -17,7 +17,7 @@ def read(reader: Reader) -> Config:
 
     Raises FileFormatError or ShapeError naming the key or tensor at fault.
     """
-    return llama.read_dense(reader, _TITLE, "halves", theta=1e6)
+    return llama.read_plain(reader, _TITLE, "halves", theta=1e6)
 
 
 def layer_tensors(
@@ -25,7 +25,7 @@ def layer_tensors(
 ) -> list[Expected]:
     """List the tensors of a layer: those of Llama, and two norms."""
     return [
-        *llama.plain_tensors(config, layer),
+        *llama.plain_tensors(config, layer, tensors),
         ("attn_q_norm.weight", (layer.head_dim,), False),
         ("attn_k_norm.weight", (layer.head_dim,), False),
     ]

@@ -21,36 +21,32 @@ from tests.support.golden_data import FamilyCase, committed_families, families
 F32_L2, F32_MAX = 5e-5, 2e-3
 SURE_MARGIN = 5e-3  # of the two best logits: below it f32 rounding may decide
 F16_L2 = 1e-2  # keys and values rounded to 11 bits
-PROMPTS = ("p1", "p24", "p100")
 N_CTX = 192  # of the prompts and what follows; gemma3-4b's window is 32
 
-CASES = [case for case in families() if case.name != "qwen3moe"]
+CASES = [case for case in families() if case.architecture in FAMILIES]
 COMMITTED = committed_families()
 
 
 def check_greedy(engine: Any, case: FamilyCase) -> None:
-    """Compare 32 greedy tokens after a prompt, as far as they are sure."""
-    expected = [int(i) for i in case.arrays["greedy_p24"]]
-    margins = case.arrays["greedy_margin_p24"]
-    sure = next((i for i, m in enumerate(margins) if m < SURE_MARGIN), len(margins))
-    assert sure > 0
-    assert greedy(engine, case.ids("p24"), len(expected))[:sure] == expected[:sure]
+    """Compare greedy tokens after a prompt, the first run of them that are sure."""
+    expected, margins = case.greedy()
+    sure = margins >= SURE_MARGIN
+    begin = int(sure.argmax())
+    end = begin + int(np.append(~sure[begin:], True).argmax())
+    got = greedy(engine, case.ids(case.chat) + expected[:begin], end - begin)
+    assert sure.any() and got == expected[begin:end]
 
 
 def test_every_family_has_a_toy_model() -> None:
-    with_toy = {
-        open_model(case.gguf).file.metadata["general.architecture"]
-        for case in COMMITTED
-    }
+    with_toy = {case.architecture for case in COMMITTED}
     assert with_toy | {"gemma4"} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_f32_logits_arg_max_and_greedy_tokens(case: FamilyCase) -> None:
     with opened(case.gguf, n_ctx=N_CTX) as engine:
-        for prompt in PROMPTS:
-            got = logits(engine, case.ids(prompt))
-            exact = case.arrays[f"exact_{prompt}"]
+        for prompt in case.PROMPTS:
+            got, exact = logits(engine, case.ids(prompt)), case.exact(prompt)
             assert relative_l2(got, exact) < F32_L2, prompt
             assert np.abs(got - exact).max() < F32_MAX, prompt
             assert (got.argmax(axis=-1) == exact.argmax(axis=-1)).all(), prompt
@@ -69,17 +65,17 @@ def test_a_gpus_plans_give_the_same(case: FamilyCase, n_ctx: int) -> None:
 @pytest.mark.parametrize("case", COMMITTED, ids=str)
 def test_an_f16_cache_stays_near(case: FamilyCase) -> None:
     with opened(case.gguf, kv="f16", n_ctx=N_CTX) as engine:
-        got, exact = logits(engine, case.ids("p100")), case.arrays["exact_p100"]
+        got, exact = logits(engine, case.ids(case.long)), case.exact(case.long)
         errors = [relative_l2(g, e) for g, e in zip(got, exact, strict=True)]
         assert np.median(errors) < F16_L2
 
 
 @pytest.mark.parametrize(
-    ("prompt", "tune"), [("p24", SOFTWARE), ("p1", HARDWARE)], ids=["prompt", "step"]
+    ("prompt", "tune"), [(1, SOFTWARE), (0, HARDWARE)], ids=["prompt", "step"]
 )
 @pytest.mark.parametrize("case", COMMITTED, ids=str)
-def test_every_intermediate(case: FamilyCase, prompt: str, tune: Tuning) -> None:
-    ids = case.ids(prompt)
+def test_every_intermediate(case: FamilyCase, prompt: int, tune: Tuning) -> None:
+    ids = case.ids(case.PROMPTS[prompt])
     expected = open_model(case.gguf).forward(ids).nodes
     with opened(case.gguf, tune=tune, n_ctx=N_CTX) as engine:
         got = trace(engine, ids)

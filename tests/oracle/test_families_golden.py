@@ -12,13 +12,17 @@ from oracle import ops
 from oracle.decoder import Decoder, Trace
 from oracle.families import FAMILIES, open_model
 from tests.support.compare import relative_l2
-from tests.support.golden_data import FamilyCase, committed_families, families
+from tests.support.golden_data import (
+    FamilyCase,
+    RoutedCase,
+    committed_families,
+    families,
+)
 
 # Both sides compute in float64 and the target is stored in float32: an error uniform in
 # half a unit in the last place is 2.5e-8 relative, and measured (2.6e-8 at most).
 RELATIVE_L2 = 1e-7
-PROMPTS = ("p1", "p24", "p100")
-CASES = families()
+CASES = [case for case in families() if case.architecture in FAMILIES]
 
 
 @functools.cache
@@ -33,16 +37,17 @@ def trace(case: FamilyCase, prompt: str) -> Trace:
     return model(case).forward(case.ids(prompt))
 
 
-def test_four_families_are_committed() -> None:
+def test_every_family_is_committed() -> None:
     committed = {case.name for case in committed_families()}
-    assert committed == {"gemma3-4b", "llama3", "qwen2", "qwen3"}
+    assert committed == {"gemma3-4b", "llama3", "qwen2", "qwen3", "qwen3moe16-q8_0"}
     assert set(committed_families()) <= set(CASES)
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("which", range(3))
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_logits(case: FamilyCase, prompt: str) -> None:
-    logits, exact = trace(case, prompt).logits, case.arrays[f"exact_{prompt}"]
+def test_logits(case: FamilyCase, which: int) -> None:
+    prompt = case.PROMPTS[which]
+    logits, exact = trace(case, prompt).logits, case.exact(prompt)
     assert logits.shape == exact.shape
     assert relative_l2(logits, exact) < RELATIVE_L2
     np.testing.assert_array_equal(logits.argmax(axis=1), exact.argmax(axis=1))
@@ -50,8 +55,8 @@ def test_logits(case: FamilyCase, prompt: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_hidden_states(case: FamilyCase) -> None:
-    expected = case.arrays["hidden_p24"]
-    got = trace(case, "p24").hidden
+    expected = case.arrays[f"hidden_{case.chat}"]
+    got = trace(case, case.chat).hidden
     assert len(got) == len(expected)
     for layer, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         assert relative_l2(ours, theirs) < RELATIVE_L2, layer
@@ -59,15 +64,26 @@ def test_hidden_states(case: FamilyCase) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_greedy_tokens(case: FamilyCase) -> None:
-    expected = [int(i) for i in case.arrays["greedy_p24"]]
-    assert model(case).greedy(case.ids("p24"), len(expected)) == expected
+    expected, _ = case.greedy()
+    assert model(case).greedy(case.ids(case.chat), len(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if isinstance(case, RoutedCase)], ids=str
+)
+def test_routers(case: RoutedCase) -> None:
+    for prompt in case.PROMPTS:
+        found, arrays = trace(case, prompt), case.arrays
+        np.testing.assert_array_equal(found.router_idx, arrays[f"router_idx_{prompt}"])
+        weights = arrays[f"router_w_{prompt}"]
+        np.testing.assert_allclose(found.router_weights, weights, rtol=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_last_logits_alone_are_the_same(case: FamilyCase) -> None:
-    last = model(case).forward(case.ids("p24"), n_wanted=1).logits
+    last = model(case).forward(case.ids(case.chat), n_wanted=1).logits
     # One row or many, BLAS adds up in another order: some roundings of float64.
-    assert relative_l2(last, trace(case, "p24").logits[-1:]) < 1e-12
+    assert relative_l2(last, trace(case, case.chat).logits[-1:]) < 1e-12
 
 
 def swapped_pairs(*arguments: Any) -> Any:
@@ -97,8 +113,8 @@ def test_a_mistake_is_seen(
 ) -> None:
     unused = "silu" if case.name.startswith("gemma") else "gelu_tanh"
     monkeypatch.setattr(ops, op, MISTAKES[op])
-    exact = case.arrays["exact_p100"]
-    error = relative_l2(model(case).forward(case.ids("p100")).logits, exact)
+    got = model(case).forward(case.ids(case.long)).logits
+    error = relative_l2(got, case.exact(case.long))
     assert error < RELATIVE_L2 if op == unused else error > 1e-3
 
 
@@ -108,4 +124,4 @@ def test_another_architecture_is_refused(tmp_path: Any) -> None:
     other.write_bytes(data.replace(b"gemma3", b"gemma9"))
     with pytest.raises(ValueError, match="gemma9"):
         open_model(other)
-    assert set(FAMILIES) >= {"gemma3", "gemma4", "llama", "qwen2", "qwen3"}
+    assert {case.architecture for case in CASES} == set(FAMILIES) - {"gemma4"}

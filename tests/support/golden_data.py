@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
+from oracle.gguf_file import GGUFFile
 
 GOLDEN_COMMITTED = Path(__file__).resolve().parents[1] / "golden"
 PROMPTS = ("p1", "p20", "p80")
@@ -120,6 +123,8 @@ class FamilyCase:
     """A toy model of another architecture, and the numbers it must give."""
 
     name: str
+    PROMPTS: ClassVar[tuple[str, ...]] = ("p1", "p24", "p100")
+    GREEDY: ClassVar[tuple[str, str]] = ("greedy_{}", "greedy_margin_{}")
 
     @property
     def gguf(self) -> Path:
@@ -131,24 +136,72 @@ class FamilyCase:
         """Return all its numbers (golden/README.md says which)."""
         return load_npz(require(f"families/{self.name}-q8_0.npz"))
 
+    @property
+    def architecture(self) -> str:
+        """Return what the file says."""
+        return str(GGUFFile(self.gguf).metadata["general.architecture"])
+
+    @property
+    def chat(self) -> str:
+        """Return the prompt of middle length."""
+        return self.PROMPTS[1]
+
+    @property
+    def long(self) -> str:
+        """Return the longest prompt."""
+        return self.PROMPTS[2]
+
     def ids(self, prompt: str) -> list[int]:
-        """Return a prompt's token ids: p1, p24 or p100."""
+        """Return a prompt's token ids."""
         return [int(i) for i in self.arrays[f"ids_{prompt}"]]
+
+    def exact(self, prompt: str) -> npt.NDArray[np.float32]:
+        """Return the target logits of a prompt, [n_tokens, n_vocab]."""
+        return self.arrays[f"exact_{prompt}"]
+
+    def greedy(self) -> tuple[list[int], npt.NDArray[np.float32]]:
+        """Return 32 greedy tokens after `chat`, and by how much each is the best."""
+        tokens, margins = (self.arrays[key.format(self.chat)] for key in self.GREEDY)
+        return [int(i) for i in tokens], margins
 
     def __str__(self) -> str:
         return self.name
 
 
+class RoutedCase(FamilyCase):
+    """A toy model with experts, in one type: `name` has it."""
+
+    PROMPTS = PROMPTS
+    GREEDY = ("exact_greedy_{}", "exact_greedy_{}_margin")
+
+    @property
+    def gguf(self) -> Path:
+        """Return the model's file."""
+        return require(f"moe/models/{self.name}.gguf")
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all its numbers (golden/README.md says which)."""
+        return load_npz(require(f"moe/golden/{self.name}.npz"))
+
+
 def families() -> list[FamilyCase]:
     """List every toy model of another architecture that there is, sorted."""
-    paths = (p for root in golden_roots() for p in root.glob("families/*.gguf"))
-    return [FamilyCase(n) for n in sorted({p.stem[: -len("-q8_0")] for p in paths})]
+    return _families(golden_roots())
 
 
 def committed_families() -> list[FamilyCase]:
     """List those that every clone has."""
-    paths = sorted((GOLDEN_COMMITTED / "families").glob("*.gguf"))
-    return [FamilyCase(path.stem[: -len("-q8_0")]) for path in paths]
+    return _families([GOLDEN_COMMITTED])
+
+
+def _families(roots: Sequence[Path]) -> list[FamilyCase]:
+    dense = {path.stem for root in roots for path in root.glob("families/*.gguf")}
+    routed = {path.stem for root in roots for path in root.glob("moe/models/*.gguf")}
+    return [
+        *(FamilyCase(name.removesuffix("-q8_0")) for name in sorted(dense)),
+        *(RoutedCase(name) for name in sorted(routed)),
+    ]
 
 
 def nodes(model: str) -> dict[str, npt.NDArray[Any]] | None:
