@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pyodide_app import errors
 from pyodide_app.gguf.strings import quote
-from pyodide_app.models import gemma3, gemma4, llama, qwen2, qwen3
+from pyodide_app.models import gemma3, gemma4, llama, qwen2, qwen3, qwen3moe
 from pyodide_app.models.family import Family
 
 FAMILIES = {
     module.FAMILY.architecture: module.FAMILY
-    for module in (gemma4, gemma3, llama, qwen2, qwen3)
+    for module in (gemma4, gemma3, llama, qwen2, qwen3, qwen3moe)
 }
 
 
