@@ -108,7 +108,8 @@ def _add_sampling(verb: argparse.ArgumentParser) -> None:
     """Add the options; those that are not given are the model's own, or Gemma's."""
     for field in fields(SamplingOptions):
         option = f"--{field.name.replace('_', '-')}"
-        text = "for the same reply again" if field.name == "seed" else None
+        is_seed = field.name == "seed"
+        text = "for the same reply again; -1: another each time" if is_seed else None
         verb.add_argument(option, type=type(field.default), help=text)
     verb.add_argument(
         "--greedy", action="store_true", help="always the likeliest token"

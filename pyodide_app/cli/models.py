@@ -142,24 +142,28 @@ def _neither(
 def table(
     entries: Sequence[Entry], pulled: Sequence[catalogue.PackagedModel] = ()
 ) -> str:
-    """Lay the list of models out for a terminal."""
+    """Lay the list of models out for a terminal: those that can be used first."""
     rows: list[tuple[str, ...]] = [("NAME", "SIZE", "PARAMETERS", "TYPE", "")]
-    for entry in entries:
-        model, problem = entry.model, entry.problem
-        row = ("", "", "")
-        if model is not None:
-            config = model.config
-            row = (size_text(model.n_bytes), config.parameters, config.quantization)
-        note = ascii(str(problem))[1:-1] if problem else ""
-        rows.append((entry.reference.name, *map(plain, row), note))
+    rows += [_row(entry) for entry in entries if not entry.problem]
     for each in pulled:
         facts = (size_text(each.size), each.parameters, each.quantization)
         rows.append((each.name, *facts, "pulled"))
+    rows += [_row(entry) for entry in entries if entry.problem]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (zip(row, widths, strict=True) for row in rows)
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in lines
     )
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    model, problem = entry.model, entry.problem
+    facts = ("", "", "")
+    if model is not None:
+        config = model.config
+        facts = (size_text(model.n_bytes), config.parameters, config.quantization)
+    note = ascii(str(problem))[1:-1] if problem else ""
+    return (entry.reference.name, *map(plain, facts), note)
 
 
 def plain(text: str) -> str:

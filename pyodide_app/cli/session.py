@@ -30,6 +30,8 @@ from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat.choice import Choice
 
+RANDOM = -1  # as a seed: another each time, also where the model brings one
+
 
 class Session:
     """One call of a verb that takes a model."""
@@ -113,9 +115,11 @@ class Session:
         asked = {name: getattr(self.options, name) for name in names}
         asked["temperature"] = 0.0 if self.options.greedy else asked["temperature"]
         given = {name: value for name, value in asked.items() if value is not None}
-        seed = {"seed": int.from_bytes(os.urandom(4), "little")}
+        drawn = {"seed": int.from_bytes(os.urandom(4), "little")}
         own = sampling_defaults(metadata) | dict(self.opened.options.sampling)
-        return SamplingOptions(**(seed | own | given))
+        if given.get("seed") == RANDOM:
+            given |= drawn
+        return SamplingOptions(**(drawn | own | given))
 
     @property
     def max_tokens(self) -> int | None:

@@ -78,12 +78,13 @@ class Store:
         return sorted(found, key=lambda reference: reference.name)
 
     async def entries(self, families: Collection[str] = ()) -> list[Entry]:
-        """Return all models with what is wrong with them; sizes are checked.
+        """Return all models, those that can be used first, then what is wrong with each.
 
-        With `families`, that includes being of another one.
+        Sizes are checked, and with `families` that a model is of one of these.
         """
         references = await self.references()
-        return [await self._entry(reference, families) for reference in references]
+        found = [await self._entry(reference, families) for reference in references]
+        return sorted(found, key=lambda entry: entry.problem is not None)
 
     def describe(self, entries: Sequence[Entry]) -> dict[str, Any]:
         """Return the list of models as JSON can hold it."""

@@ -122,6 +122,12 @@ def test_options_that_are_given_replace_the_defaults(
     assert used[-1] == SamplingOptions(0.75, 7, 0.95, 0.25, seed=9)
     run(capsys, "generate", "warm:t", "--greedy", "--top-k", "0", *ids)
     assert used[-1] == SamplingOptions(0.0, 0, 0.95, 0.25, seed=3)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.urandom", lambda n: bytes([7]) + bytes(n - 1))
+        run(capsys, "generate", "warm:t", "--seed", "-1", *ids)
+    assert used[-1].seed == 7  # drawn, whatever the model's own is
+    said = fail(capsys, "generate", "warm:t", "--seed", "-2", *ids)
+    assert "seed: found -2; expected an integer from 0 to 4294967295" in said
 
 
 def test_a_conversation_begins_with_what_the_model_brings(root: Path) -> None:
@@ -174,15 +180,15 @@ def test_list_shows_every_model(root: Path, capsys: pytest.CaptureFixture[str]) 
     lines = run(capsys, "list").splitlines()
     assert lines[0].split() == ["NAME", "SIZE", "PARAMETERS", "TYPE"]
     assert len(lines) == 4
-    assert (
-        lines[1].startswith("big:31b-cloud") and "cloud" in lines[1].split(None, 1)[1]
-    )
-    assert lines[3].split() == ["tiny:latest", "3.9", "MB", "5.1B", "Q4_K_M"]
+    assert lines[2].split() == ["tiny:latest", "3.9", "MB", "5.1B", "Q4_K_M"]
+    # By its name it would be the first; it cannot be used.
+    name, reason = lines[3].split(None, 1)
+    assert name == "big:31b-cloud" and "cloud" in reason
     listed = json.loads(run(capsys, "list", "--json"))
     assert listed["root"] == str(root) and listed["problem"] is None
     names = [model["name"] for model in listed["models"]]
-    assert names == ["big:31b-cloud", "hf.co/me/Tiny-26B-GGUF:Q4_K_M", "tiny:latest"]
-    assert listed["models"][0]["problem"]["type"] == "UnsupportedFormatError"
+    assert names == ["hf.co/me/Tiny-26B-GGUF:Q4_K_M", "tiny:latest", "big:31b-cloud"]
+    assert listed["models"][2]["problem"]["type"] == "UnsupportedFormatError"
 
 
 def test_list_takes_another_folder(

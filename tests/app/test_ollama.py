@@ -697,7 +697,7 @@ def test_a_line_of_the_list_is_json_whatever_is_in_the_store(tmp_path: Path) -> 
     make_store(tmp_path, {"m:t": GGUF}, params={"x": "\ud800"}, config={"file_type": 5})
     write_manifest(tmp_path, "bad:t", b"{")
     lines = [describe_entry(entry) for entry in entries(tmp_path).values()]
-    bad, good = json.loads(json.dumps(lines, allow_nan=False))
+    good, bad = json.loads(json.dumps(lines, allow_nan=False))
     assert bad.keys() == {"name", "full_name", "problem"}
     assert bad["problem"]["type"] == "FileFormatError" and bad["problem"]["remedy"]
     assert good["problem"] is None and good["size"] == len(GGUF)

@@ -97,7 +97,7 @@ def open_folder(page: Page) -> None:
 
 def test_local_server_offers_the_models(page, site, serving):
     open_page(page, site)
-    cloud, tiny = models(page)
+    tiny, cloud = models(page)  # by name the other way round
     expect(tiny).to_contain_text("5.1B · Q4_K_M · 1.79 MB")
     expect(cloud.get_by_role("button")).to_be_disabled()
     expect(cloud).to_contain_text("runs in Ollama's cloud")

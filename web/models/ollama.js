@@ -53,7 +53,10 @@ export function createOllama(on) {
   function show(models, sourceOf, opened) {
     if (opened) stores.splice(0, stores.length, ...stores.filter((store) => !store.opened));
     stores.push({ opened, lines: models.map((line) => [line, sourceOf(line)]) });
-    const items = stores.flatMap(({ lines }) => lines).map(([line, source]) => item(line, source));
+    const lines = stores.flatMap(({ lines: some }) => some);
+    const isUsable = ([line]) => !line.problem;
+    const sorted = [...lines.filter(isUsable), ...lines.filter((line) => !isUsable(line))];
+    const items = sorted.map(([line, source]) => item(line, source));
     find('ollama-models').replaceChildren(...items);
     find('ollama-models').hidden = items.length === 0;
     const n = items.length;
