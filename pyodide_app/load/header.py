@@ -14,6 +14,7 @@ from pyodide_app.graph import rope
 from pyodide_app.models import find_family
 from pyodide_app.models.config import Config, Reader, RopeSpec
 from pyodide_app.models.family import Family, select_tensors
+from pyodide_app.text.tokenizer.vocabulary import check_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +51,7 @@ async def read_header(sources: Sequence[ByteSource]) -> Header:
     file = await read_gguf(sources)
     family = find_family(file.architecture)
     config = family.read(Reader(file.metadata, file.tensors))
+    check_rows(file.metadata, config.n_vocab)
     return Header(file, family, config, select_tensors(family, config, file.tensors))
 
 

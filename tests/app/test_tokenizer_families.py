@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import unicodedata
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 
 from pyodide_app.errors import FileFormatError, ShapeError, UnsupportedFormatError
 from pyodide_app.gguf.metadata import Metadata, Value
+from pyodide_app.gguf.sources import BytesSource
+from pyodide_app.load.header import read_header
 from pyodide_app.text.chat import Prompt, markup, outside
 from pyodide_app.text.tokenizer import Tokenizer, merges
 from pyodide_app.text.tokenizer.merges import merge
@@ -38,7 +41,13 @@ from tests.app.vocabularies import (
     strings,
     toy_metadata,
 )
-from tests.support.golden_data import golden_roots, require
+from tests.samples.gguf_bytes import with_keys
+from tests.support.golden_data import (
+    committed_cases,
+    committed_families,
+    golden_roots,
+    require,
+)
 from tools.real_models import GEMMA3, SMOLLM2, ensure
 
 Keys = dict[str, Value]
@@ -673,6 +682,19 @@ def test_every_family_refuses_one_word_more_than_rows(name):
     metadata, n_rows = with_token(name, b"word", NORMAL)
     with pytest.raises(ShapeError) as caught:
         Tokenizer.from_metadata(metadata, n_rows)
+    assert (
+        str(n_rows) in caught.value.found and str(n_rows + 1) in caught.value.expected
+    )
+
+
+@pytest.mark.parametrize("case", [*committed_cases(), *committed_families()], ids=str)
+def test_word_without_a_row_is_refused_with_the_header(case):
+    data = case.gguf.read_bytes()
+    n_rows = asyncio.run(read_header([BytesSource(data)])).config.n_vocab
+    words = [f"w{i}" for i in range(n_rows + 1)]
+    longer = with_keys(data, {"tokenizer.ggml.tokens": words})
+    with pytest.raises(ShapeError, match="token_embd") as caught:
+        asyncio.run(read_header([BytesSource(longer)]))
     assert (
         str(n_rows) in caught.value.found and str(n_rows + 1) in caught.value.expected
     )

@@ -10,13 +10,13 @@ from itertools import chain
 
 from pyodide_app.errors import FileFormatError, ShapeError, UnsupportedFormatError
 from pyodide_app.gguf.metadata import Metadata
-from pyodide_app.gguf.strings import StringArray
 
 # Types of `tokenizer.ggml.token_type`.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 SPACE = "\u2581".encode()  # how tokens of characters write U+0020
 
+TOKENS = "tokenizer.ggml.tokens"
 STOP_KEYS = ("eos_token_id", "eos_token_ids", "eot_token_id", "eom_token_id")
 
 _TAG = re.compile(rb"(?!<0x..>)<.*>|\[.*\]", re.DOTALL)
@@ -44,11 +44,11 @@ class Vocabulary:
         Raises: FileFormatError if the header contradicts itself, ShapeError if text
         would need tokens that have no row.
         """
-        strings = metadata.get_strings("tokenizer.ggml.tokens")
+        strings = metadata.get_strings(TOKENS)
         n_tokens = len(strings)
         types = _token_types(metadata, n_tokens)
         n = n_tokens if n_rows is None else n_rows
-        _check_rows(strings, types, n)
+        check_rows(metadata, n)
         tokens = strings.raw_list()[:n]
         # Backwards, so that the first of two equal tokens wins.
         ids = dict(zip(reversed(tokens), reversed(range(len(tokens))), strict=True))
@@ -72,6 +72,35 @@ class Vocabulary:
     def typed(self, *types: int) -> set[int]:
         """Return the ids of the tokens of some types."""
         return {i for i, token_type in enumerate(self.types) if token_type in types}
+
+
+def check_rows(metadata: Metadata, n_rows: int) -> None:
+    """Refuse a vocabulary that cannot be that of a model with so many embeddings.
+
+    Ollama's Gemma 3 has a token for images more than it has rows; files of Qwen's have
+    rows that no token uses. A file without a vocabulary is fine.
+
+    Raises: ShapeError, and FileFormatError if the header contradicts itself.
+    """
+    if TOKENS not in metadata:
+        return
+    strings = metadata.get_strings(TOKENS)
+    n_tokens = len(strings)
+    types = _token_types(metadata, n_tokens) if n_tokens > n_rows else []
+    needed = (
+        i
+        for i in range(n_rows, n_tokens)
+        if (not types or types[i] in (NORMAL, BYTE))
+        and not _TAG.fullmatch(strings.raw(i))
+    )
+    if next(needed, None) is None and n_rows - n_tokens <= _MOST_PADDING:
+        return
+    raise ShapeError(
+        "tensor token_embd.weight",
+        found=f"{n_rows} rows",
+        expected=f"{n_tokens}, the number of tokens in the metadata",
+        remedy="The file is damaged or was written by a faulty converter",
+    )
 
 
 def restore_gemma3(vocabulary: Vocabulary, scores: memoryview) -> None:
@@ -135,26 +164,3 @@ def _token_types(metadata: Metadata, n_vocab: int) -> list[int]:
         return types
 
     return metadata.advised("tokenizer.ggml.token_type", read, [])
-
-
-def _check_rows(strings: StringArray, types: list[int], n_rows: int) -> None:
-    """Refuse a vocabulary that cannot be the model's.
-
-    Ollama's Gemma 3 has a token for images more than it has rows; files of Qwen's have
-    rows that no token uses.
-    """
-    n_tokens = len(strings)
-    needed = (
-        i
-        for i in range(n_rows, n_tokens)
-        if (not types or types[i] in (NORMAL, BYTE))
-        and not _TAG.fullmatch(strings.raw(i))
-    )
-    if next(needed, None) is None and n_rows - n_tokens <= _MOST_PADDING:
-        return
-    raise ShapeError(
-        "tensor token_embd.weight",
-        found=f"{n_rows} rows",
-        expected=f"{n_tokens}, the number of tokens in the metadata",
-        remedy="The file is damaged or was written by a faulty converter",
-    )
