@@ -184,6 +184,12 @@ def test_template_that_fails_leaves_raw_completion():
         Templated("{{ messages[7].content.x }}").render([USER])
 
 
+@pytest.mark.parametrize("name", ["step", "_step", "step!", "_plain", "_concat"])
+def test_template_cannot_call_what_guards_it(name):
+    with pytest.raises((RequestError, UnsupportedFormatError)):
+        Templated(f"{{{{ (0 - 1000000)|{name} }}}}").render([USER])
+
+
 def test_characters_that_cannot_be_told_are_refused():
     with pytest.raises(RequestError, match="U\\+F003C"):
         Templated(EVERY).render([{"role": "user", "content": "\U000f003c"}])

@@ -24,6 +24,7 @@ HOSTS = {
     "pyodide_app.gpu.wgpu_native": {"wgpu"},
     # Imported when a template is met that nobody knows, and only then.
     "pyodide_app.text.chat.jinja_sandbox": {"jinja2"},
+    "pyodide_app.text.chat.jinja_guard": {"jinja2"},
 }
 
 # The build tools that know of the driver: they read models' places as the driver does.

@@ -19,12 +19,12 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
 
 from pyodide_app.text.chat import text_methods
+from pyodide_app.text.chat.jinja_guard import CONCAT, PLAIN, STEP, Guard
 from pyodide_app.text.chat.shifted import plain, plain_value, shift
+from pyodide_app.text.chat.template_budget import LONGEST, Budget, BudgetError
 
-_LONGEST = 10_000_000  # characters, elements, or bits of a number
 _MOST_BITS = 4096
 _FILTERS = (
     "abs attr count d default dictsort first float int items last length list map max "
@@ -32,51 +32,14 @@ _FILTERS = (
 ).split()
 _METHODS = "trim upper lower capitalize replace".split()
 _WIDTH = re.compile(r"\d{4,}|\*")  # of a field in a format
-_PLAIN = "_plain"
 _SIZED = (str, list, tuple)
 
 
 __all__ = ["BudgetError", "RefusedError", "TemplateSyntaxError", "render"]
 
 
-class BudgetError(Exception):
-    """The template does more than any that is of use."""
-
-
 class RefusedError(Exception):
     """The template itself refuses the conversation."""
-
-
-class Budget:
-    """What is left of the work that a template may do."""
-
-    def __init__(self, units: int) -> None:
-        self._units = units
-
-    def step(self, units: int) -> bool:
-        """Take units for a step."""
-        self._units -= units
-        if self._units < 0:
-            raise BudgetError
-        return True
-
-    def text(self, length: int) -> None:
-        """Take what it costs to look at a text or list, which may not be too long."""
-        if length > _LONGEST:
-            raise BudgetError
-        self.step(1 + length // 16)
-
-    def value(self, value: Any) -> None:
-        """Take what it costs to look at a value and all that is in it."""
-        waiting = [value]
-        while waiting:
-            item = waiting.pop()
-            self.step(3)
-            self.text(len(item) if isinstance(item, str | list | tuple | dict) else 1)
-            if isinstance(item, Mapping):
-                waiting += [*item.keys(), *item.values()]
-            elif isinstance(item, list | tuple):
-                waiting += item
 
 
 class Generation(Extension):
@@ -117,9 +80,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 "join": self._join,
                 "indent": self._indent,
                 "title": lambda value: self._kept(value, titled(plain(value))),
-                "_step": budget.step,
-                "_concat": lambda values: self._join(values),
-                _PLAIN: self._plain,
+                STEP: budget.step,
+                CONCAT: lambda values: self._join(values),
+                PLAIN: self._plain,
             }
         )
         space = {"dict": dict, "namespace": self.globals["namespace"]}
@@ -133,7 +96,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _parse(self, *args: Any) -> nodes.Template:
         tree = super()._parse(*args)
-        guarded: nodes.Template = _Guard().visit(tree)
+        guarded: nodes.Template = Guard().visit(tree)
         guarded.set_environment(self)
         return guarded
 
@@ -233,7 +196,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         for value in values:
             parts.append(self.text_of(value))
             length += len(parts[-1]) + len(separator)
-            self.budget.text(length if length > _LONGEST else len(parts[-1]))
+            self.budget.text(length if length > LONGEST else len(parts[-1]))
         return separator.join(parts)
 
     def _indent(
@@ -297,46 +260,6 @@ def _refuse(message: object = "") -> NoReturn:
     raise RefusedError(plain(str(message)))
 
 
-class _Guard(NodeTransformer):
-    """Puts the sandbox's own functions where a template would use Python's."""
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        step = _filter(nodes.Const(_cost(node)), "_step")
-        if node.test is not None:
-            node.test = nodes.And(step, node.test, lineno=node.lineno)
-        node.body.insert(0, nodes.ExprStmt(step, lineno=node.lineno))
-        return node
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        step = _filter(nodes.Const(_cost(node)), "_step")
-        node.body.insert(0, nodes.ExprStmt(step, lineno=node.lineno))
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(nodes.List(node.nodes, lineno=node.lineno), "_concat")
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        if all(operand.op in ("eq", "ne", "in", "notin") for operand in node.ops):
-            node.expr = _filter(node.expr, _PLAIN)
-            for operand in node.ops:
-                operand.expr = _filter(operand.expr, _PLAIN)
-        return node
-
-
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno or 1)
-
-
-def _cost(node: nodes.Node) -> int:
-    """Return what one turn of a loop costs: its parts, and what it writes."""
-    data = sum(len(part.data) for part in node.find_all(nodes.TemplateData))
-    return 1 + sum(1 for _ in node.find_all(nodes.Node)) + data // 16
-
-
 @lru_cache(maxsize=4)
 def _compiled(source: str) -> CodeType:
     return Sandbox(Budget(0)).compile(source)
@@ -353,6 +276,6 @@ def render(source: str, budget: int, values: Mapping[str, Any]) -> str:
     for piece in template.generate(**values):
         pieces.append(piece)
         length += len(piece)
-        if length > _LONGEST:
+        if length > LONGEST:
             raise BudgetError
     return "".join(pieces)
