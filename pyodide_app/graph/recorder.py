@@ -30,7 +30,7 @@ class _Record:
 
 
 class Recorder:
-    """What all ops share: one pass over `n_tokens` tokens, being recorded."""
+    """One pass over `n_tokens` tokens, being recorded; kernels add themselves to it."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class Recorder:
         self.named: dict[str, Tensor] = {}
         self._arena = arena
         self._trace = trace
-        self._state = Tensor((STATE_BYTES // 4,), whole(state))
-        self._none = Tensor((arena.none.size // 4,), whole(arena.none))
+        self.state = Tensor((STATE_BYTES // 4,), whole(state))
+        self.none = Tensor((arena.none.size // 4,), whole(arena.none))
         self._prefix = ""
         self._records: list[_Record] = []
-        self._settled: dict[Input, Tensor] = {}  # what was computed apart
+        self._made: dict[Input, Tensor] = {}  # what was computed apart
         self._pending: dict[Input, str] = {}  # the names of what is not computed yet
 
     def scope(self, prefix: str) -> None:
@@ -69,12 +69,21 @@ class Recorder:
         What is not computed yet has the name if it becomes a tensor.
         """
         if isinstance(tensor, Tensor):
-            self._keep(self.scoped(name), tensor)
+            self.keep(self.scoped(name), tensor)
         else:
             self._pending[tensor] = self.scoped(name)
         return tensor
 
-    def _keep(self, name: str, tensor: Tensor) -> Tensor:
+    def made(self, x: Input) -> Tensor | None:
+        """Return the tensor that holds an input, if something has computed it."""
+        return self._made.get(x)
+
+    def make(self, x: Input, y: Tensor) -> Tensor:
+        """Note that y holds an input, for all that read it later; return y."""
+        self._made[x] = self.keep(self._pending.get(x, ""), y)
+        return y
+
+    def keep(self, name: str, tensor: Tensor) -> Tensor:
         """Keep a tensor to the end under its full name when tracing; return it."""
         if self._trace and name:
             self.named[name] = tensor
@@ -114,7 +123,7 @@ class Recorder:
                         "read before it is written"
                     )
 
-    def _record(
+    def record(
         self,
         name: str,
         tensors: Mapping[str, Tensor],
@@ -126,6 +135,7 @@ class Recorder:
         overrides: Mapping[str, int] | None = None,
         label: str = "",
     ) -> None:
+        """Add a dispatch of a kernel. Raises ValueError where bindings are wrong."""
         kernel = kernels.load(name)
         wanted = [b.name for b in kernel.bindings if b.access != "uniform"]
         if set(wanted) != set(tensors):
@@ -157,14 +167,14 @@ class Recorder:
             tuple(overrides.items()),
         )
 
-    def _vector(self, weight: Weight | None) -> Tensor:
+    def vector(self, weight: Weight | None) -> Tensor:
         """Return a vector's tensor, or a stand-in for one that the model lacks."""
         if weight is None:
-            return self._none
+            return self.none
         return Tensor(tuple(reversed(weight.dims)), weight.parts[0].view)
 
     @staticmethod
-    def _part(part: Part) -> Tensor:
+    def part(part: Part) -> Tensor:
         """Return a part of a matrix as the words that a kernel sees."""
         return Tensor((part.view.size // 4,), part.view)
 

@@ -11,8 +11,8 @@ from time import perf_counter
 
 from pyodide_app.errors import EngineError, FileFormatError, NumberError
 from pyodide_app.gpu.device import Device, Prepared
+from pyodide_app.graph.kernels_steps import FAULT_SHIFT, STOPPED, TOKEN_MASK
 from pyodide_app.graph.plan import Buffer, View
-from pyodide_app.graph.step_ops import FAULT_SHIFT, STOPPED, TOKEN_MASK
 from pyodide_app.run.pace import Pace
 from pyodide_app.run.sampling import Fault, find_fault
 

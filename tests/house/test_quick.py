@@ -14,7 +14,7 @@ from tools.quick import QUICK, left_out
 NAMED = [
     (folder, *name.partition("::")[::2]) for folder in QUICK for name in QUICK[folder]
 ]
-OPS = sorted(ROOT.glob("pyodide_app/graph/*_ops.py"))
+KERNELS = sorted(ROOT.glob("pyodide_app/graph/kernels_*.py"))
 
 
 def functions(path: Path) -> set[str]:
@@ -23,7 +23,7 @@ def functions(path: Path) -> set[str]:
 
 
 def kernels(path: Path) -> set[str]:
-    """Return the kernels that a module of ops dispatches."""
+    """Return the kernels that a module of them dispatches."""
     return functions(path) & {shader.stem for shader in ROOT.glob("shaders/*.wgsl")}
 
 
@@ -40,7 +40,7 @@ def test_what_the_choice_names_is_there(folder, file, test):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in OPS if kernels(path)], ids=lambda path: path.stem
+    "path", [path for path in KERNELS if kernels(path)], ids=lambda path: path.stem
 )
 def test_a_kernel_of_each_family_is_chosen(path):
     chosen = {file[len("test_") : -len(".py")] for _, file, _ in NAMED}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.graph.matrix_ops import FOUR
+from pyodide_app.graph.kernels_matrices import FOUR
+from pyodide_app.graph.kernels_vectors import GEGLU, SWIGLU
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Choice, Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Ints, Matrix, bench, matrix
 from tests.shaders.routings import ABSENT, expert_slots

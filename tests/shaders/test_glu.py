@@ -7,7 +7,7 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.graph import tuning
-from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
+from pyodide_app.graph.kernels_vectors import GEGLU, SWIGLU
 from tests.support.compare import close, tolerance
 from tests.support.gpu import Bench, random_input
 

@@ -9,7 +9,7 @@ import pytest
 
 from oracle import ops as oracle
 from oracle import quant
-from pyodide_app.graph.matrix_ops import FOUR
+from pyodide_app.graph.kernels_matrices import FOUR
 from pyodide_app.graph.tensors import Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
 from tests.shaders import matrices

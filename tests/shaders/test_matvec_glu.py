@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.graph.matrix_ops import FOUR
+from pyodide_app.graph.kernels_matrices import FOUR
+from pyodide_app.graph.kernels_vectors import GEGLU, SWIGLU
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
-from pyodide_app.graph.vector_ops import GEGLU, SWIGLU
 from tests.shaders import matrices
 from tests.shaders.matrices import Array, Matrix, bench, close_sums, matrix
 from tests.shaders.streams import ODD, TURNS, Stream, kernels_of

@@ -10,7 +10,7 @@ import pytest
 
 from oracle import ops as oracle
 from pyodide_app.gguf.types import TYPES
-from pyodide_app.graph.matrix_ops import FOUR
+from pyodide_app.graph.kernels_matrices import FOUR
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Splits, Tensor
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning
@@ -69,7 +69,7 @@ def test_multiplies_a_given_vector(type_name: str) -> None:
             x = random_input(1, 1, dim)
             placed = [m.place(on) for m in found]
             products = on.run(
-                lambda ops, p=placed, v=x: ops.matvec_many(on.tensor(v), p)
+                lambda ops, p=placed, v=x: ops.matvec_many(ops.row(on.tensor(v)), p)
             )
             check_rows(products, found, x.astype(np.float64), np.abs(x))
 

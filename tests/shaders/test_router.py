@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oracle import ops as oracle
-from pyodide_app.graph.matrix_ops import FOUR
+from pyodide_app.graph.kernels_matrices import FOUR
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.tensors import Residual, Tensor, Weight
 from pyodide_app.graph.tuning import HARDWARE, SOFTWARE, Tuning

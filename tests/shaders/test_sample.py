@@ -14,10 +14,10 @@ import pytest
 from pyodide_app.gguf.metadata import FLOAT32_MAX
 from pyodide_app.gpu.device import Prepared
 from pyodide_app.graph.arena import Arena
+from pyodide_app.graph.kernels_steps import STOPPED
 from pyodide_app.graph.ops import Ops
 from pyodide_app.graph.plan import Buffer, whole
 from pyodide_app.graph.recorder import STATE_BYTES
-from pyodide_app.graph.step_ops import STOPPED
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.run import sampling
 from pyodide_app.run.decoding import Sampled

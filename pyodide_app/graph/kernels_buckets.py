@@ -1,23 +1,23 @@
-"""Bucket ops: the experts of many tokens, which are sorted by expert first."""
+"""The kernels of experts for many tokens, which are sorted by expert first."""
 
 from __future__ import annotations
 
-from pyodide_app.graph.matrix_ops import MatrixOps
+from pyodide_app.graph.recorder import Recorder
 from pyodide_app.graph.tensors import Choice, ExpertSlots, Routing, Tensor, Weight
 
 
-class BucketOps(MatrixOps):
-    """Part of `Ops`."""
+class BucketKernels(Recorder):
+    """Part of `Ops`: one method per kernel."""
 
     def router_top_k(self, logits: Tensor, choice: Choice) -> Routing:
         """Choose experts: logits [n, n_experts] -> idx and weight [n, top_k]."""
         n, n_experts = logits.shape
         idx, weight = Tensor((n, choice.top_k)), Tensor((n, choice.top_k))
-        self._record(
+        self.record(
             "router_top_k",
             {
                 "logits": logits,
-                "scale": self._vector(choice.scale),
+                "scale": self.vector(choice.scale),
                 "idx": idx,
                 "weight": weight,
             },
@@ -36,7 +36,7 @@ class BucketOps(MatrixOps):
         n_tiles = n_slots // self.tuning.tile_tokens + min(n_experts, n_slots)
         offsets, token_idx = Tensor((n_experts + 1,)), Tensor((n_slots,))
         perm, tiles = Tensor((n_slots,)), Tensor((n_tiles, 2))
-        self._record(
+        self.record(
             "expert_sort",
             {
                 "idx": routing.idx,
@@ -57,28 +57,6 @@ class BucketOps(MatrixOps):
         )
         return Routing(routing.idx, routing.weight, offsets, token_idx, perm, tiles)
 
-    def experts(
-        self,
-        x: Tensor,
-        weights: tuple[Weight, ...],
-        routing: Routing,
-        slots: ExpertSlots,
-        *,
-        gather: bool,
-    ) -> Tensor:
-        """Multiply bucket by bucket: [n * top_k, sum of the rows], in sorted order.
-
-        `gather`: x has a row per token; else a row per assignment. Several weights
-        (gate and up apart) write side by side.
-        """
-        n_slots = routing.idx.shape[0] * routing.idx.shape[1]
-        y = Tensor((n_slots, sum(weight.n_rows for weight in weights)))
-        offset = 0
-        for weight in weights:
-            self.expert_matmul(x, weight, routing, slots, y, offset, gather=gather)
-            offset += weight.n_rows
-        return y
-
     def expert_matmul(
         self,
         x: Tensor,
@@ -94,11 +72,11 @@ class BucketOps(MatrixOps):
         assert routing.offsets and routing.token_idx and routing.tiles
         tune = self.tuning
         for part in weight.parts:
-            self._record(
+            self.record(
                 "expert_matmul",
                 {
                     "x": x,
-                    "weight": self._part(part),
+                    "weight": self.part(part),
                     "offsets": routing.offsets,
                     "token_idx": routing.token_idx,
                     "tiles": routing.tiles,
@@ -125,7 +103,7 @@ class BucketOps(MatrixOps):
         assert routing.perm
         n, top_k = routing.idx.shape
         out = Tensor((n, y.shape[1]))
-        self._record(
+        self.record(
             "expert_combine",
             {
                 "x": y,

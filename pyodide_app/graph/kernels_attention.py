@@ -1,4 +1,4 @@
-"""Attention ops: norms and rotation of heads, the KV cache, attention itself."""
+"""The kernels of attention: norms and rotation of heads, the KV cache, attention."""
 
 from __future__ import annotations
 
@@ -14,19 +14,8 @@ _Raw = tuple[dict[str, Tensor], dict[str, int | float], dict[str, int]]
 _STATS = 2  # numbers per row beside its sums, in the partials of a split
 
 
-class AttentionOps(Recorder):
-    """Part of `Ops`."""
-
-    def attention(self, heads: Heads, cache: LayerCache) -> Tensor | Splits:
-        """Store keys and values, if any, and attend: [n, n_heads * head_dim]."""
-        if heads.n_tokens == 1:
-            return self.attention_decode(heads, cache)
-        q = self.name("Qcur_pos", self.head_norm_rope(heads, cache))
-        return self.attention_prefill(q, cache)
-
-    def store(self, heads: Heads, cache: LayerCache) -> None:
-        """Store keys and values; there are no queries."""
-        self.head_norm_rope(heads, cache)
+class AttentionKernels(Recorder):
+    """Part of `Ops`: one method per kernel."""
 
     def head_norm_rope(self, heads: Heads, cache: LayerCache) -> Tensor:
         """Norm and rotate the queries, and store keys and values: the shape of q."""
@@ -34,7 +23,7 @@ class AttentionOps(Recorder):
         n_heads = 0 if heads.q is None else heads.q.shape[1] // cache.head_dim
         n_stored = 0 if heads.k is None else 2 * cache.n_kv_heads
         bindings, params, overrides = self._raw(heads, cache)
-        self._record(
+        self.record(
             "head_norm_rope",
             {**bindings, "y": y},
             {**params, "n_heads": n_heads},
@@ -52,7 +41,7 @@ class AttentionOps(Recorder):
         shape = decode_shape(self.tuning, cache, n_heads)
         y = _results(heads.q, cache, shape.n_splits)
         bindings, params, overrides = self._raw(heads, cache)
-        self._record(
+        self.record(
             "attention_decode",
             {**bindings, "y": y},
             {
@@ -82,10 +71,10 @@ class AttentionOps(Recorder):
         n_heads = width // cache.head_dim
         shape = prefill_shape(self.tuning, cache, n_heads)
         y = _results(q, cache, shape.n_splits)
-        self._record(
+        self.record(
             "attention_prefill",
             {
-                "state": self._state,
+                "state": self.state,
                 "q": q,
                 "k_cache": Tensor((cache.k.size // 4,), whole(cache.k)),
                 "v_cache": Tensor((cache.v.size // 4,), whole(cache.v)),
@@ -122,7 +111,7 @@ class AttentionOps(Recorder):
         """Add up the splits of attention: a tensor of `shape`, in rows of heads."""
         y, threads = Tensor(shape), min(64, self.tuning.threads)
         n_rows = y.size // (4 * head_dim)
-        self._record(
+        self.record(
             "attention_merge",
             {"partials": partials, "y": y},
             {"n_rows": n_rows},
@@ -152,7 +141,7 @@ class AttentionOps(Recorder):
             }
         )
         bindings = {
-            "state": self._state,
+            "state": self.state,
             "raw": raw,
             "vectors": vectors,
             "rope": Tensor((heads.rope.table.size // 4,), heads.rope.table),
@@ -189,7 +178,7 @@ class AttentionOps(Recorder):
             raise ValueError(f"vectors of {len(buffers)} buffers: {sorted(vectors)}")
         places = {name: place_of(vector) for name, vector in vectors.items()}
         if not buffers:
-            return self._none, places
+            return self.none, places
         view = whole(buffers.pop())
         return Tensor((view.size // 4,), view), places
 

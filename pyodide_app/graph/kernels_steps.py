@@ -1,4 +1,4 @@
-"""Ops around the layers: the end of a step, the load, the measure of a device."""
+"""The kernels around the layers: a step's end, the load, the measure of a device."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ FAULT_SHIFT = 28
 TOKEN_MASK = (1 << FAULT_SHIFT) - 1
 
 
-class StepOps(Recorder):
-    """Part of `Ops`."""
+class StepKernels(Recorder):
+    """Part of `Ops`: one method per kernel."""
 
     def sample_keys(
         self, logits: Tensor, suppressed: Tensor, counts: Tensor
@@ -28,13 +28,13 @@ class StepOps(Recorder):
         # A barrier costs software more than the loads of a short chunk.
         lanes = 1 if n_vocab <= SMALL_VOCABULARY else self.tuning.lanes
         keys, maxima = Tensor((n_vocab,)), Tensor((-(-n_vocab // chunk),))
-        self._record(
+        self.record(
             "sample_keys",
             {
                 "logits": logits,
                 "suppressed": suppressed,
                 "counts": counts,
-                "state": self._state,
+                "state": self.state,
                 "keys": keys,
                 "maxima": maxima,
             },
@@ -63,7 +63,7 @@ class StepOps(Recorder):
         """
         keys, maxima = ordered
         chunk, most = _chunk_and_list(keys.shape[0])
-        self._record(
+        self.record(
             "sample",
             {
                 "keys": keys,
@@ -73,7 +73,7 @@ class StepOps(Recorder):
                 "recent": recent,
                 "tokens": tokens,
                 "sampled": sampled,
-                "state": self._state,
+                "state": self.state,
             },
             {"n_vocab": keys.shape[0], "n_tokens": self.n_tokens},
             (1, 1, 1),
@@ -93,9 +93,9 @@ class StepOps(Recorder):
         `raw` holds `n_blocks` blocks that start at block `block_begin` of the part.
         """
         kind = weight.type
-        self._record(
+        self.record(
             "repack",
-            {"raw": raw, "planes": self._part(part)},
+            {"raw": raw, "planes": self.part(part)},
             {
                 "n_blocks": n_blocks,
                 "block_begin": block_begin,
@@ -112,7 +112,7 @@ class StepOps(Recorder):
     def copy(self, x: Tensor, n: int) -> Tensor:
         """Copy the first n rows: [n_rows, 4] -> [n_rows, 4], the rest unwritten."""
         y = Tensor(x.shape)
-        self._record(
+        self.record(
             "copy",
             {"x": x, "y": y},
             {"n": n},

@@ -1,24 +1,24 @@
-"""Vector ops: embeddings, norms, the residual, gates; one method per kernel."""
+"""The kernels of vectors: embeddings, norms, the residual, gates."""
 
 from __future__ import annotations
 
 from pyodide_app.graph.recorder import Recorder, fold
-from pyodide_app.graph.tensors import Normed, Residual, Tensor, Weight
+from pyodide_app.graph.tensors import Tensor, Weight
 
 GEGLU, SWIGLU = "geglu", "swiglu"  # gated units: files shaders/common/unit_*.wgsl
 
 
-class VectorOps(Recorder):
-    """Part of `Ops`."""
+class VectorKernels(Recorder):
+    """Part of `Ops`: one method per kernel."""
 
     def embed(self, tokens: Tensor, weight: Weight, scale: float) -> Tensor:
         """Gather and scale rows: tokens [n] u32, weight [n_vocab, dim] -> [n, dim]."""
         n, dim = tokens.shape[0], weight.n_cols
         y = Tensor((n, dim))
         for part in weight.parts:
-            self._record(
+            self.record(
                 "embed",
-                {"tokens": tokens, "weight": self._part(part), "y": y},
+                {"tokens": tokens, "weight": self.part(part), "y": y},
                 {
                     "dim": dim,
                     "row_begin": part.begin,
@@ -32,30 +32,6 @@ class VectorOps(Recorder):
             )
         return y
 
-    def add(
-        self,
-        x: Residual,
-        branch: Tensor,
-        norm: Weight | None,
-        name: str,
-        scale: Weight | None = None,
-    ) -> Residual:
-        """Add a branch, normed if it has a norm, to the residual; scale the sum.
-
-        Recorded when it is read next; `name` is the sum's.
-        """
-        return Residual(x.tensor, x.eps, branch, norm, scale, self.scoped(name))
-
-    def norm(self, x: Residual, weight: Weight | None) -> tuple[Residual, Normed]:
-        """Return the residual with its branch added, and its norm.
-
-        Recorded with what reads the norm first, where one kernel does both.
-        """
-        total = x.x
-        if x.branch is not None:
-            total = self._keep(x.name, Tensor(x.x.shape))
-        return Residual(total, x.eps), Normed(x, weight, total)
-
     def rms_norm(
         self,
         x: Tensor,
@@ -67,9 +43,9 @@ class VectorOps(Recorder):
         """Normalise rows: x [n, dim] -> [n, dim]."""
         n, dim = x.shape
         y = Tensor((n, dim))
-        self._record(
+        self.record(
             "rms_norm",
-            {"x": x, "weight": self._vector(weight), "y": y},
+            {"x": x, "weight": self.vector(weight), "y": y},
             {"dim": dim, "eps": eps, "scale": scale},
             (n, 1, 1),
             overrides={
@@ -84,7 +60,7 @@ class VectorOps(Recorder):
         n_rows, dim = x.shape
         y = Tensor((n, dim))
         if n:
-            self._record(
+            self.record(
                 "last_rows",
                 {"x": x, "y": y},
                 {"dim": dim, "row_begin": n_rows - n},
@@ -113,14 +89,14 @@ class VectorOps(Recorder):
         n, dim = x.shape
         residual = residual or Tensor((n, dim))
         y = Tensor((n, dim) if next_weight else (4,))
-        self._record(
+        self.record(
             "add_norm",
             {
                 "x": x,
                 "branch": branch,
-                "weight": self._vector(weight),
-                "layer_scale": self._vector(layer_scale),
-                "next_weight": self._vector(next_weight),
+                "weight": self.vector(weight),
+                "layer_scale": self.vector(layer_scale),
+                "next_weight": self.vector(next_weight),
                 "residual": residual,
                 "y": y,
             },
@@ -141,13 +117,13 @@ class VectorOps(Recorder):
         """Return rms(a) * weight_a + rms(b) * weight_b, all [n, dim]."""
         n, dim = a.shape
         y = Tensor((n, dim))
-        self._record(
+        self.record(
             "norm_sum",
             {
                 "a": a,
-                "weight_a": self._vector(weight_a),
+                "weight_a": self.vector(weight_a),
                 "b": b,
-                "weight_b": self._vector(weight_b),
+                "weight_b": self.vector(weight_b),
                 "y": y,
             },
             {"dim": dim, "eps": eps},
@@ -169,7 +145,7 @@ class VectorOps(Recorder):
         """Return act(gate) * up on `dim` columns of each: [n, *] -> [n, dim]."""
         n = gate.shape[0]
         y = Tensor((n, dim))
-        self._record(
+        self.record(
             "glu",
             {"gate": gate, "up": up, "y": y},
             {
@@ -199,12 +175,12 @@ class VectorOps(Recorder):
         n, width = projected.shape
         dim = weight.n_cols
         y = Tensor((n, width))
-        self._record(
+        self.record(
             "ple_combine",
             {
                 "projected": projected,
                 "embedded": embedded,
-                "weight": self._vector(weight),
+                "weight": self.vector(weight),
                 "y": y,
             },
             {
@@ -222,7 +198,7 @@ class VectorOps(Recorder):
         """Return cap * tanh(x / cap), elementwise."""
         y = Tensor(x.shape)
         n = x.size // 4
-        self._record(
+        self.record(
             "softcap",
             {"x": x, "y": y},
             {"n": n, "cap": cap},
