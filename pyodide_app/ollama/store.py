@@ -78,7 +78,7 @@ class Store:
         return sorted(found, key=lambda reference: reference.name)
 
     async def entries(self, families: Collection[str] = ()) -> list[Entry]:
-        """Return all models, those that can be used first, then what is wrong with each.
+        """Return all models, those that can be used first, with what is wrong.
 
         Sizes are checked, and with `families` that a model is of one of these.
         """

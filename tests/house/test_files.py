@@ -58,7 +58,8 @@ def test_tree_is_small():
 def test_golden_data_is_small():
     golden = [path for path in tracked_files() if ROOT / "tests/golden" in path.parents]
     assert golden
-    assert sum(path.stat().st_size for path in golden) <= 22 * MEGABYTE  # a model of each family
+    # A model of each family.
+    assert sum(path.stat().st_size for path in golden) <= 22 * MEGABYTE
 
 
 SCRIPTS = [
