@@ -19,10 +19,10 @@ from pyodide_app.__main__ import main
 from pyodide_app.cli.session import Session
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.runner import Finished
-from tests.gpu import device
 from tests.models.native import GREEDY, generate, opened
 from tests.models.test_native_device import held
-from tests.real_models import SMOLLM2
+from tests.support.gpu import device
+from tests.support.real_models import SMOLLM2
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
