@@ -12,7 +12,7 @@ from dataclasses import fields
 
 from pyodide_app import errors
 from pyodide_app.adapter import kernel_options
-from pyodide_app.cli import console, conversation, jsonl, verbs
+from pyodide_app.cli import abort, console, conversation, jsonl, restart, verbs
 from pyodide_app.pulled.catalogue import CATALOGUE
 from pyodide_app.run.sampling import SamplingOptions
 
@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             asyncio.run(options.run(options, closing))
         sys.stdout.flush()
     except errors.EngineError as error:
-        return _fail(str(error))
+        print(abort.line(error), file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
@@ -39,13 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno != errno.ENOSPC:
             raise
         console.silence()
-        return _fail(f"the output cannot be written: {error.strerror}")
+        print(
+            f"lapidary: the output cannot be written: {error.strerror}", file=sys.stderr
+        )
+        return 2
     return 0
-
-
-def _fail(text: str) -> int:
-    print(f"lapidary: {' '.join(text.split())}", file=sys.stderr)
-    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,6 +124,7 @@ def _add_chat(verb: argparse.ArgumentParser) -> None:
     _add_fit(verb, _FIT)
     _add_sampling(verb)
     verb.add_argument("--system", help="a system prompt")
+    verb.add_argument(restart.OPTION, type=int, metavar="FD", help=argparse.SUPPRESS)
     verb.add_argument("--think", action="store_true", help="let the model think first")
 
 

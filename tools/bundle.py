@@ -38,7 +38,9 @@ LOCK = NODE_MODULES / "pyodide/pyodide-lock.json"
 BYTE_COMPILE = [WEB / "build/byte_compile.mjs", WEB / "build/byte_compile.py"]
 
 NOT_THE_PAGE = {"node_modules", "build", "package.json", "package-lock.json", ".npmrc"}
-NOT_IN_A_BROWSER = {"pyodide_app/gpu/wgpu_native.py"}
+NOT_IN_A_BROWSER = {
+    f"pyodide_app/gpu/wgpu_{name}.py" for name in ("adapter", "faults", "native")
+}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same input gives the same bytes
 
 

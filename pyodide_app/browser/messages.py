@@ -17,12 +17,11 @@ from pyodide_app.errors import (
     ContextFullError,
     DeviceError,
     DeviceLimitError,
-    DeviceLostError,
     EngineError,
     InternalError,
     with_separators,
 )
-from pyodide_app.gpu.failures import LOAD_AGAIN, LOST_AGAIN
+from pyodide_app.gpu import failures
 from pyodide_app.run.engine import Event
 from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
@@ -114,9 +113,7 @@ def post_error(number: int, error: Exception, kept: bool = False) -> None:
 
 def tell_lost(message: str, times: int) -> None:
     """Tell the page that the device is gone, with a request under way or without."""
-    remedy = LOST_AGAIN if times > 1 else LOAD_AGAIN
-    what = "the GPU device was lost"
-    post_error(RUNTIME, DeviceLostError(what, found=message, remedy=remedy))
+    post_error(RUNTIME, failures.lost(message, times, "the browser"))
 
 
 def post(number: int, kind: str, **content: Any) -> None:

@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from pyodide_app.cli import report
+from pyodide_app.cli import abort, report
+from pyodide_app.cli.restart import can_restart, restart, take
 from pyodide_app.cli.session import Session
-from pyodide_app.errors import ContextFullError, DeviceError, EngineError
+from pyodide_app.errors import (
+    ContextFullError,
+    DeviceError,
+    DeviceLostError,
+    EngineError,
+)
+from pyodide_app.gpu import failures
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.finished import Finished
 from pyodide_app.text.chat import ContentDelta
@@ -20,6 +27,10 @@ from pyodide_app.text.chat import ContentDelta
 WELCOME = (
     "/new begins anew, /drop leaves out the oldest exchange. "
     "Ctrl-C stops a reply, Ctrl-D ends the chat."
+)
+RELOADING = (
+    "The model is loaded again now. What was said is kept, but for your last message: "
+    "send it again."
 )
 CUT = {
     "length": "The reply is cut off: it has as many tokens as were asked for.",
@@ -31,11 +42,37 @@ CUT = {
 class Conversation:
     """What was said, by exchanges: a message and its reply."""
 
-    def __init__(self, session: Session, engine: Engine, system: str) -> None:
+    def __init__(self, session: Session, system: str) -> None:
         self._session = session
-        self._engine = engine
+        self._engine: Engine | None = None
         self._opening = session.opened.opening(system)
         self._exchanges: list[list[dict[str, Any]]] = []
+        self._losses = 0  # of the device, since a reply was kept
+
+    async def begin(self, kept: dict[str, Any] | None) -> Engine:
+        """Load the model, and go on with what was kept of a process before this one."""
+        if kept is not None:
+            self._exchanges, self._losses = kept["exchanges"], kept["losses"]
+            self._session.on_abort = self.go_on
+        self._engine = await self._session.load()
+        self._session.on_abort = self.go_on
+        return self._engine
+
+    def go_on(self, error: DeviceError) -> None:
+        """Begin again with a new device in place of one that is lost.
+
+        In a process of its own, as wgpu's library does not outlive most losses. Raises
+        the error where it was lost before, or where that cannot be done.
+        """
+        self._losses += 1
+        if not isinstance(error, DeviceLostError) or not can_restart():
+            raise error
+        if self._losses > 1:
+            raise failures.lost(error.found, self._losses, "the machine")
+        print()
+        _tell(abort.line(error))
+        _tell(RELOADING)
+        restart({"exchanges": self._exchanges, "losses": self._losses})
 
     def begin_anew(self) -> str:
         """Forget all exchanges, and say so."""
@@ -54,12 +91,14 @@ class Conversation:
         message = {"role": "user", "content": text}
         try:
             reply, end = await self._answer(message)
-        except DeviceError:
+        except DeviceError as error:
+            self.go_on(error)
             raise  # the model is gone
         except EngineError as error:
             _tell(f"lapidary: {' '.join(str(error).split())}")
             _tell("Your message is not kept." + self._ways_out(error))
             return
+        self._losses = 0
         self._exchanges.append([message, {"role": "assistant", "content": reply}])
         if end.reason in CUT:
             full = end.reason == "context"
@@ -67,11 +106,12 @@ class Conversation:
 
     async def _answer(self, message: dict[str, Any]) -> tuple[str, Finished]:
         said = [m for exchange in self._exchanges for m in exchange]
-        session, reply = self._session, ""
-        events = self._engine.chat(
+        session, engine, reply = self._session, self._engine, ""
+        assert engine is not None
+        events = engine.chat(
             [*self._opening, *said, message],
             think=session.options.think,
-            sampling=session.sampling(self._engine.loaded.file.metadata),
+            sampling=session.sampling(engine.loaded.file.metadata),
             max_tokens=session.max_tokens,
             stop=session.stop,
         )
@@ -82,7 +122,7 @@ class Conversation:
                 reply += event.text if isinstance(event, ContentDelta) else ""
                 report.show(event)
         print()
-        _tell(report.speed(end, session.predicted(self._engine, end)))
+        _tell(report.speed(end, session.predicted(engine, end)))
         return reply, end
 
     def _ways_out(self, error: EngineError) -> str:
@@ -139,8 +179,9 @@ class CtrlC:
 async def chat(options: Namespace, closing: ExitStack) -> None:
     """Talk, a line at a time, until the input ends."""
     session = await Session.open(options, closing)
-    engine = await session.load()
-    conversation = Conversation(session, engine, options.system or "")
+    conversation = Conversation(session, options.system or "")
+    kept = None if options.goes_on is None else take(options.goes_on)
+    engine = await conversation.begin(kept)
     commands = {"/new": conversation.begin_anew, "/drop": conversation.drop_oldest}
     ctrl_c = closing.enter_context(CtrlC(engine.stop))
     _tell(WELCOME)
@@ -155,8 +196,10 @@ async def chat(options: Namespace, closing: ExitStack) -> None:
 
 def _ask() -> str | None:
     """Read a line, None at the end."""
+    # Python's own prompt goes past it to file descriptor 2.
+    print("> ", end="", flush=True)
     try:
-        return input("> ")
+        return input()
     except EOFError:
         print()
         return None

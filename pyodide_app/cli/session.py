@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
+from typing import NoReturn
 
 from pyodide_app import errors
 from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
-from pyodide_app.cli import report
+from pyodide_app.cli import abort, report
 from pyodide_app.cli.fit import describe_fit
 from pyodide_app.cli.models import Opened, open_model
 from pyodide_app.gguf.metadata import Metadata
@@ -44,6 +45,8 @@ class Session:
         self.opened = opened
         self._closing = closing
         self._measured: Measured | None = None  # the device, where `--fit` asks for it
+        # Told of a device that ends the process; what it raises is said then.
+        self.on_abort: Callable[[errors.DeviceError], None] = lambda _: None
 
     @classmethod
     async def open(cls, options: argparse.Namespace, closing: ExitStack) -> Session:
@@ -71,6 +74,7 @@ class Session:
                 remedy="Install it: pip install 'wgpu==0.32.0'",
             ) from error
         device = open_device(self.options.adapter)
+        self._closing.enter_context(abort.watching(self._end))
         self._closing.callback(device.close)
         return device
 
@@ -134,6 +138,13 @@ class Session:
             return list(self.options.stop)
         # The model's own may be the text of its end token.
         return () if self.options.ignore_eos else self.opened.options.stop
+
+    def _end(self, error: errors.DeviceError) -> NoReturn:
+        try:
+            self.on_abort(error)
+        except errors.DeviceError as other:
+            error = other
+        abort.end(error)
 
     def _load_options(self, device: Device) -> LoadOptions:
         """Return what was asked for; software has what memory the machine has left."""

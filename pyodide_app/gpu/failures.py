@@ -1,16 +1,18 @@
-"""What the browser's GPU reports, as the exceptions of `errors`."""
+"""What a GPU reports, in a browser and natively, as the exceptions of `errors`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pyodide_app import errors
+from pyodide_app.graph.plan import Buffer
 
 LOAD_AGAIN = "Load the model again."
 LOST_AGAIN = (
     f"{LOAD_AGAIN} It was lost before: if that goes on, choose a shorter context or a "
-    "smaller model, for its memory may not be enough, and restart the browser."
+    "smaller model, for its memory may not be enough, and restart {}."
 )
+CLOSED = "the device was closed"  # why it is lost to who goes on using it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Failure:
     remedy: str = ""
 
 
-# By the name that web/engine/faults.js gives the JavaScript Error.
+# By the kind: the name that web/engine/faults.js gives the JavaScript Error, and that
+# `gpu.wgpu_faults` gives to what wgpu raises.
 FAILURES = {
     "WebGPUMissing": Failure(
         errors.DeviceMissingError,
@@ -68,12 +71,31 @@ FAILURES = {
     ),
     "ShaderCompile": Failure(errors.ShaderCompileError, "shader {} was rejected"),
     "Validation": Failure(errors.DeviceError, "the GPU refused {}", remedy=LOAD_AGAIN),
+    "Internal": Failure(errors.DeviceError, "the GPU failed at {}", remedy=LOAD_AGAIN),
+}
+# Of these, what is said in other words where there is no browser.
+_NATIVELY = {
+    "AdapterMissing": Failure(
+        errors.DeviceMissingError,
+        "no GPU adapter {}",
+        "a Vulkan, Metal or Direct3D 12 driver",
+        "Install one (on Debian, mesa-vulkan-drivers runs on the CPU).",
+    ),
+    "DeviceRefused": Failure(
+        errors.DeviceMissingError,
+        "the GPU adapter gives no device",
+        "WebGPU's default limits, and memory for a device",
+        "Close other programs that use the GPU, update its driver, or choose another "
+        "adapter with --adapter.",
+    ),
 }
 
 
-def as_error(name: str, message: str, thing: str) -> errors.DeviceError:
-    """Return the exception for a JavaScript Error, known or not."""
-    failure = FAILURES.get(name)
+def as_error(
+    name: str, message: str, thing: str = "", *, natively: bool = False
+) -> errors.DeviceError:
+    """Return the exception for a kind of failure, known or not."""
+    failure = (_NATIVELY.get(name) if natively else None) or FAILURES.get(name)
     if failure is None:
         return errors.DeviceError(
             "the GPU failed", found=f"{name}: {message}", remedy=LOAD_AGAIN
@@ -84,3 +106,25 @@ def as_error(name: str, message: str, thing: str) -> errors.DeviceError:
         expected=failure.expected,
         remedy=failure.remedy,
     )
+
+
+def lost(message: str, times: int, restart: str) -> errors.DeviceLostError:
+    """Return the exception for a device that was lost, for the nth time.
+
+    `restart` is what helps where losing it goes on: the browser, or the machine.
+    """
+    again = LOST_AGAIN.format(restart)
+    remedy = again if times > 1 else LOAD_AGAIN
+    what = FAILURES["DeviceLost"].what
+    return errors.DeviceLostError(what, found=message, remedy=remedy)
+
+
+def refuse_larger(buffer: Buffer, most: int) -> None:
+    """Raise DeviceLimitError for a buffer of more than `most` bytes."""
+    if buffer.size > most:
+        raise errors.DeviceLimitError(
+            f"buffer {buffer.label}",
+            found=f"{buffer.size} bytes",
+            expected=f"at most {most} bytes",
+            remedy="Choose a shorter context or a smaller model.",
+        )

@@ -168,14 +168,8 @@ class WebGPUDevice:
     def _make_buffers(self, buffers: Iterable[Buffer]) -> list[Buffer]:
         """Make those that do not exist yet, and return which these were."""
         missing = [buffer for buffer in buffers if buffer not in self._buffers]
-        limit = self.info.limits.max_buffer_bytes
         for buffer in missing:
-            if buffer.size > limit:
-                raise errors.DeviceLimitError(
-                    f"buffer {buffer.label}",
-                    found=f"{buffer.size} bytes",
-                    expected=f"at most {limit} bytes",
-                )
+            failures.refuse_larger(buffer, self.info.limits.max_buffer_bytes)
         for buffer in missing:
             self._buffers[buffer] = _call(
                 gpu_js.createBuffer, self._gpu, buffer.label, buffer.size

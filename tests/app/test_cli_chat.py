@@ -25,7 +25,7 @@ def talk(
     """Chat, with these lines typed; a line may be an error that is raised."""
     typed = iter([*lines, EOFError])
 
-    def read(_: str) -> str:
+    def read() -> str:
         line = next(typed)
         if isinstance(line, str):
             return line

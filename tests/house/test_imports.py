@@ -22,6 +22,8 @@ HOSTS = {
     # The worker registers its own GPU code as the module lapidary_gpu.
     "pyodide_app.gpu.webgpu_js": {"js", "pyodide", "lapidary_gpu"},
     "pyodide_app.gpu.wgpu_native": {"wgpu"},
+    "pyodide_app.gpu.wgpu_adapter": {"wgpu"},
+    "pyodide_app.gpu.wgpu_faults": {"wgpu"},
     # Imported when a template is met that nobody knows, and only then.
     "pyodide_app.text.chat.jinja_sandbox": {"jinja2"},
     "pyodide_app.text.chat.jinja_guard": {"jinja2"},

@@ -43,7 +43,7 @@ class Person:
         self.told = ""
         self.n_full = 0
 
-    def type(self, _: str) -> str:
+    def type(self) -> str:
         """Return the next line."""
         self._read()
         if not self._waiting:
@@ -61,6 +61,7 @@ class Person:
     def _read(self) -> None:
         """Take in what was answered, or that nothing was."""
         shown, told = self._capsys.readouterr()
+        shown = shown.removesuffix("> ")
         self.told += told
         if "Your message is not kept" in told:
             self.n_full += 1

@@ -25,6 +25,7 @@ from pyodide_app.graph.plan import Buffer, Dispatch, Plan, View, whole
 from pyodide_app.graph.recorder import STATE_BYTES
 from pyodide_app.graph.tensors import Tensor
 from pyodide_app.run.sampling import SamplingOptions, pack_state
+from tests.support.device_faults import FAULTS, check
 from tests.web.folded_plan import FoldedPlan
 from tests.web.norm_plan import NormPlan
 
@@ -294,10 +295,23 @@ async def case_a_buffer_over_the_limit_is_refused(device: WebGPUDevice) -> None:
     assert stats.calls == 0
 
 
+async def case_faults_are_told_as_they_are_natively(device: WebGPUDevice) -> None:
+    problems = []
+    for name, fault in FAULTS.items():
+        other = await webgpu_js.open_device()
+        try:
+            await asyncio.wait_for(check(fault, other, Browser()), 20)
+        except Exception:
+            problems.append(f"{name}: {traceback.format_exc()}")
+        finally:
+            other.close()
+    assert not problems, "\n".join(problems)
+
+
 async def case_no_memory_is_said_by_prepare_and_forgotten(device: WebGPUDevice) -> None:
     await prepare(device, NormPlan())  # so that nothing is compiled in between
     norm = NormPlan()
-    stage.runOutOfMemory(device._gpu)
+    stage.failScope(device._gpu, "GPUOutOfMemoryError")
     error = await raised(errors.DeviceMemoryError, device.prepare(norm.plan))
     assert (
         error.what == f"the GPU has no memory left for buffer x ({norm.x.size} bytes)"
@@ -306,14 +320,6 @@ async def case_no_memory_is_said_by_prepare_and_forgotten(device: WebGPUDevice) 
     await norm.run(device)
     made = len(norm.buffers) + 1 + len(norm.plan.dispatches)  # uniforms, bind groups
     assert device.counters["objects"] - before >= made, "a failed buffer was used again"
-
-
-async def case_no_memory_is_said_by_upload(device: WebGPUDevice) -> None:
-    source, _ = make_source()
-    stage.runOutOfMemory(device._gpu)
-    upload = device.upload(source, 0, 8, Buffer("weights", 8), 0, lambda n: None)
-    error = await raised(errors.DeviceMemoryError, upload)
-    assert "weights" in error.what
 
 
 async def case_a_lost_device_ends_what_waits(device: WebGPUDevice) -> None:
@@ -368,7 +374,7 @@ async def case_released_buffers_are_made_anew(device: WebGPUDevice) -> None:
 
 async def case_a_browser_without_webgpu_is_told_apart(device: WebGPUDevice) -> None:
     texts = set()
-    for answer in ("missing", "no adapter"):
+    for answer in ("missing", "no adapter", "no device"):
         stage.setWebGPU(answer)
         try:
             error = await raised(errors.DeviceMissingError, webgpu_js.open_device())
@@ -379,6 +385,7 @@ async def case_a_browser_without_webgpu_is_told_apart(device: WebGPUDevice) -> N
     assert texts == {
         "this browser offers no WebGPU here",
         "the browser offers no GPU adapter",
+        "the GPU adapter gives no device",
     }
 
 
@@ -421,6 +428,22 @@ async def case_a_step_is_fast(device: WebGPUDevice) -> None:
 
 
 # What the cases share
+
+
+class Browser:
+    """What can go wrong in a browser; see `tests.support.device_faults.Host`."""
+
+    def lose(self, device: WebGPUDevice) -> None:
+        """Destroy what is under the device."""
+        stage.loseDevice(device._gpu)
+
+    def run_out_of_memory(self, device: WebGPUDevice) -> None:
+        """Answer the next error scope so."""
+        stage.failScope(device._gpu, "GPUOutOfMemoryError")
+
+    def fail_internally(self, device: WebGPUDevice) -> None:
+        """Answer the next error scope so."""
+        stage.failScope(device._gpu, "GPUInternalError")
 
 
 class Draws:

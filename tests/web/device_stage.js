@@ -6,7 +6,7 @@ export function makeStage(pyodide) {
     setWebGPU,
     restoreWebGPU,
     loseDevice: (gpu) => gpu.device.destroy(),
-    runOutOfMemory,
+    failScope,
     makeReader,
     heapBytes: () => pyodide._module.HEAPU8.length,
     parse: JSON.parse,
@@ -15,10 +15,15 @@ export function makeStage(pyodide) {
 
 let real;
 
-/** Put something else in the place of WebGPU: `missing` or `no adapter`. */
+/** Put something else in the place of WebGPU: `missing`, `no adapter` or `no device`. */
 function setWebGPU(answer) {
   real ??= navigator.gpu;
-  replaceWebGPU(answer === 'missing' ? undefined : { requestAdapter: async () => null });
+  const adapter = answer === 'no device' ? { limits: {}, features: new Set(), requestDevice } : null;
+  replaceWebGPU(answer === 'missing' ? undefined : { requestAdapter: async () => adapter });
+}
+
+async function requestDevice() {
+  throw new Error('this adapter has given one already');
 }
 
 function restoreWebGPU() {
@@ -29,13 +34,13 @@ function replaceWebGPU(value) {
   Object.defineProperty(navigator, 'gpu', { value, configurable: true });
 }
 
-/** Let the next error scope answer that there is no memory. */
-function runOutOfMemory({ device }) {
+/** Let the next error scope answer with an error of this class. */
+function failScope({ device }, name) {
   const pop = device.popErrorScope;
   device.popErrorScope = async () => {
     delete device.popErrorScope;
     await pop.call(device);
-    return new GPUOutOfMemoryError('there is none');
+    return new globalThis[name]('there is none');
   };
 }
 

@@ -99,8 +99,12 @@ export function guarded(gpu, promise) {
 
 /** Keep an error for the next awaited call; what follows from it is not kept. */
 export function remember(gpu, what, error) {
-  const name = error instanceof GPUOutOfMemoryError ? 'OutOfMemory' : 'Validation';
-  gpu.problem ??= failure(name, firstParagraph(error.message), what);
+  gpu.problem ??= failure(kind(error), firstParagraph(error.message), what);
+}
+
+function kind(error) {
+  if (error instanceof GPUOutOfMemoryError) return 'OutOfMemory';
+  return error instanceof GPUInternalError ? 'Internal' : 'Validation';
 }
 
 /** Mark the device as lost, and tell everyone who waits for it. */
