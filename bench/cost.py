@@ -3,11 +3,12 @@
     python -m bench.cost [MODEL ...] [--type Q4_K_M] [--context 4096] [--check]
 
 MODEL is a released size, by its real header and without its weights (`e2b`, `e4b`,
-`12b`, `26b-a4b`, `31b`, `llama3.2-3b`, `llama3.1-8b`, `qwen3-8b`, `gemma3-4b`,
-`gemma3-12b`), a GGUF file, or a name in Ollama's store; the five of Gemma 4 unless
-said. The step is the one of a GPU whose workgroups have 16 KB, the least that WebGPU
-allows; a second row counts its dispatches with the 48 KB of many. Submits, calls and
-objects are counted while the engine decodes on a device that computes nothing.
+`12b`, `26b-a4b`, `31b`, `llama3.2-3b`, `llama3.1-8b`, `qwen3-8b`, `qwen3-30b-a3b`,
+`gemma3-4b`, `gemma3-12b`), a GGUF file, or a name in Ollama's store; the five of
+Gemma 4 unless said. The step is the one of a GPU whose workgroups have 16 KB, the least
+that WebGPU allows; a second row counts its dispatches with the 48 KB of many. Submits,
+calls and objects are counted while the engine decodes on a device that computes
+nothing.
 `--check` exits with 1 where a figure is outside its bound.
 """
 
@@ -251,7 +252,7 @@ def table(costs: Sequence[Cost], n_keys: int) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(
-        f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells)
+        f"{name:<{width}}" + "".join(f"{cell:>15}" for cell in cells)
         for name, cells in rows
     )
 

@@ -20,6 +20,7 @@ PINNED = {
     "llama3.2-3b": (229, 172, 5, 8),
     "llama3.1-8b": (261, 196, 5, 8),
     "qwen3-8b": (293, 220, 5, 8),
+    "qwen3-30b-a3b": (340, 340, 4, 7),
     "gemma3-4b": (208, 208, 4, 6),
     "gemma3-12b": (389, 292, 5, 8),
 }
@@ -39,7 +40,9 @@ def test_a_step_costs_what_it_did(model: str) -> None:
 
 @pytest.mark.parametrize("file_type", ["Q8_0", "Q4_0"])
 def test_other_types_keep_the_bounds(file_type: str) -> None:
-    found = asyncio.run(cost.costs_of(["e2b", "26b-a4b"], file_type, 16384))
+    found = asyncio.run(
+        cost.costs_of(["e2b", "26b-a4b", "qwen3-30b-a3b"], file_type, 16384)
+    )
     assert [line for each in found for line in each.violations()] == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.models.native import logits, opened
 from tests.samples import real_vocabulary, realshape
 from tests.support.compare import relative_l2
-from tests.support.full_width import PROMPT, WideGemma4
+from tests.support.full_width import PROMPT, open_wide
 
 
 def compare(
@@ -29,7 +29,7 @@ def compare(
         loaded = perf_counter()
         got, first = logits(engine, PROMPT), logits(engine, PROMPT[:1])
     ran = perf_counter()
-    expected = WideGemma4.open(path).forward(PROMPT).logits
+    expected = open_wide(path).forward(PROMPT).logits
     print(
         f"\n{model} {file_type}, layers {layers}, {size / 1e9:.2f} GB: written in "
         f"{written - begin:.1f} s, loaded in {loaded - written:.1f} s, 4 + 1 tokens in "
@@ -50,6 +50,8 @@ def compare(
         # The experts' down in Q5_0, then in Q8_0; V = K in the global layer; the whole
         # vocabulary, split over bindings.
         ("26b-a4b", (3, 29), real_vocabulary.N_TOKENS, "Q4_K_M"),
+        # 128 experts alone: down in Q6_K, then in Q4_K.
+        ("qwen3-30b-a3b", (5, 6), 8192, "Q4_K_M"),
     ],
 )
 def test_full_width_equals_the_oracle(

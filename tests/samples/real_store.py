@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.samples import realshape
 from tests.samples.ollama_store import add_model
-from tests.samples.real_dense import DENSE
+from tests.samples.real_plain import PLAIN
 from tests.samples.real_tensors import FILE_TYPES, MODELS
 
 TAGS = {
@@ -27,7 +27,8 @@ TAGS = {
 }
 OTHERS = {  # of other families; their files come without vocabularies
     **{"llama3.2:3b": "llama3.2-3b", "llama3.1:8b": "llama3.1-8b"},
-    **{"qwen3:8b": "qwen3-8b", "gemma3:4b": "gemma3-4b", "gemma3:12b": "gemma3-12b"},
+    **{"qwen3:8b": "qwen3-8b", "qwen3:30b": "qwen3-30b-a3b"},
+    **{"gemma3:4b": "gemma3-4b", "gemma3:12b": "gemma3-12b"},
 }
 PARAMS = {"temperature": 1, "top_k": 64, "top_p": 0.95}
 
@@ -65,7 +66,7 @@ def write_model(
     path = draft.replace(blobs / f"sha256-{digest}")
     weights: dict[str, Any] = {"digest": f"sha256:{digest}", "size": layout.size}
     billions = layout.n_parameters / 1e9
-    family = {"model_family": dense.architecture} if (dense := DENSE.get(model)) else {}
+    family = {"model_family": dense.architecture} if (dense := PLAIN.get(model)) else {}
     config = {"model_type": f"{billions:.1f}B", "file_type": file_type, **family}
     add_model(root, tag, [("model", weights)], config=config, params=PARAMS)
     return path

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from oracle.quant import FORMATS
-from tests.samples import real_dense, real_vocabulary
+from tests.samples import real_plain, real_vocabulary
 from tests.samples.gguf_bytes import assemble, key_value, tensor_info, typed
 from tests.samples.real_blocks import Entry, pieces
-from tests.samples.real_dense import DENSE, Dense
+from tests.samples.real_plain import PLAIN, Plain
 from tests.samples.real_tensors import (
     FILE_TYPES,
     MODELS,
@@ -36,7 +36,7 @@ from tests.samples.real_tensors import (
 )
 
 ALIGNMENT = 32
-SIZES: dict[str, Shape | Dense] = {**MODELS, **DENSE}
+SIZES: dict[str, Shape | Plain] = {**MODELS, **PLAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def plan(
     shape, types = SIZES[model], FILE_TYPES[file_type]
     kept = kept_layers(shape, layers)
     keys = [key_value(*pair) for pair in metadata(model, shape, kept, file_type)]
-    if isinstance(shape, Dense):
-        rows = real_dense.tensors(shape, kept, n_vocab or shape.n_vocab, types)
+    if isinstance(shape, Plain):
+        rows = real_plain.tensors(shape, kept, n_vocab or shape.n_vocab, types)
     else:
         n_vocab = n_vocab or real_vocabulary.N_TOKENS
         rows = tensors(shape, kept, n_vocab, types, ollama)
@@ -126,11 +126,11 @@ class HoleSource:
 
 
 def metadata(
-    model: str, shape: Shape | Dense, kept: list[int], file_type: str
+    model: str, shape: Shape | Plain, kept: list[int], file_type: str
 ) -> Iterator[tuple[str, Any]]:
     """Yield the keys in the order of llama.cpp's converter."""
-    if isinstance(shape, Dense):
-        family, title, own = shape.architecture, model, real_dense.sizes(shape, kept)
+    if isinstance(shape, Plain):
+        family, title, own = shape.architecture, model, real_plain.sizes(shape, kept)
     else:
         sliding = [is_sliding(shape, layer) for layer in kept]
         family, title = "gemma4", f"Gemma 4 {model} it"

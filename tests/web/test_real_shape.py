@@ -21,7 +21,7 @@ from tests.app.test_realshape import BILLIONS, BYTES, EXPECTED
 from tests.samples.ollama_store import blob_of
 from tests.samples.real_store import OTHERS, TAGS, write_model, write_store
 from tests.support.compare import relative_l2
-from tests.support.full_width import PROMPT, WideGemma4
+from tests.support.full_width import PROMPT, open_wide
 from tests.web.conftest import replace_worker
 from tests.web.processes import peaks
 from tests.web.test_end_to_end import open_page
@@ -96,7 +96,7 @@ async def run(ids):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a store of all models: 80 GB in name, 73 MB on the disk."""
+    """Write a store of all models: 100 GB in name, 73 MB on the disk."""
     folder = tmp_path_factory.mktemp("real") / "models"
     return write_store(folder, tags=TAGS | OTHERS)
 
@@ -127,7 +127,7 @@ def open_with_door(page: Page, site: str, **settings: Any) -> None:
 def check_list(page: Page, root: Path) -> None:
     """Hold the list of models to the store."""
     title = page.locator("#ollama-title")
-    expect(title).to_have_text("Your Ollama models (10)", timeout=30_000)
+    expect(title).to_have_text("Your Ollama models (11)", timeout=30_000)
     title.click()
     models = page.get_by_role("list", name="Your Ollama models")
     for tag, model in TAGS.items():
@@ -195,7 +195,7 @@ def test_full_width_equals_the_oracle(page: Page, site: str, cut: Path) -> None:
     print(f"2 tokens in {took['seconds']:.1f} s, 1 in {took_first['seconds']:.1f} s")
     print(f"WebAssembly {took['heap'] / 1e6:.0f} MB, GPU buffers {took['buffers']:,} B")
     print(f"peaks, MB: { {name: n >> 20 for name, n in peaks().items()} }")
-    expected = WideGemma4.open(blob_of(cut, CUT)).forward(ids).logits
+    expected = open_wide(blob_of(cut, CUT)).forward(ids).logits
     assert got.shape == expected.shape == (2, 262_144)
     # Two layers of sums over at most 8192 products: natively within 5e-5 as well.
     assert relative_l2(got, expected) < 5e-5

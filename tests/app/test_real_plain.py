@@ -17,19 +17,20 @@ from pyodide_app.load import loader
 from pyodide_app.load.options import LoadOptions
 from tests.samples import real_store, realshape
 from tests.samples.ollama_store import blob_of
-from tests.samples.real_dense import DENSE
+from tests.samples.real_plain import PLAIN
 
 PUBLISHED = {
     "llama3.2-3b": (255, 3.21, 2.02e9),
     "llama3.1-8b": (292, 8.03, 4.92e9),
     "qwen3-8b": (399, 8.19, 5.03e9),
+    "qwen3-30b-a3b": (579, 30.53, 18.56e9),
     "gemma3-4b": (444, 3.88, 2.49e9),
     "gemma3-12b": (626, 11.77, 7.30e9),
 }
 
 
 def test_every_size_is_expected() -> None:
-    assert set(PUBLISHED) == set(DENSE) == set(real_store.OTHERS.values())
+    assert set(PUBLISHED) == set(PLAIN) == set(real_store.OTHERS.values())
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
@@ -46,7 +47,7 @@ def test_headers_are_the_published_ones(model: str) -> None:
 def test_it_is_known_before_a_load_what_they_take(model: str) -> None:
     source = realshape.HoleSource(realshape.plan(model, "Q4_K_M"))
     fit = asyncio.run(loader.preflight([source], ADAPTER, LoadOptions())).fit
-    shape = DENSE[model]
+    shape = PLAIN[model]
     assert fit.n_ctx == 8192 and fit.mode == "resident"
     per_token = 2 * shape.n_kv_heads * shape.head_dim * 2  # keys and values, f16
     n_global = shape.n_layers // 6 if shape.window else shape.n_layers
@@ -84,7 +85,7 @@ def test_a_store_of_them_is_listed_without_a_problem(
     assert set(models) == set(real_store.OTHERS)
     for tag, model in models.items():
         assert model["problem"] is None
-        assert model["family"] == DENSE[real_store.OTHERS[tag]].architecture
+        assert model["family"] == PLAIN[real_store.OTHERS[tag]].architecture
         assert model["size"] == blob_of(root, tag).stat().st_size
     assert main(["inspect", "llama3.1:8b", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n_tensors"] == 292

@@ -11,7 +11,7 @@ from tests.samples.real_tensors import Dims, fitted, gets_more_bits
 
 
 @dataclass(frozen=True, slots=True)
-class Dense:
+class Plain:
     """The sizes of a model whose layers are all alike."""
 
     architecture: str
@@ -28,31 +28,42 @@ class Dense:
     eps: float = 1e-5
     rope_freqs: bool = False
     head_norms: bool = False
+    n_experts: int = 0  # then ffn_dim is of no tensor
+    n_experts_used: int = 0
+    expert_ffn_dim: int = 0
     window: int = 0  # then every sixth layer is global, and branches are normed
     n_shared = 0  # layers without keys and values of their own
 
 
-DENSE = {
-    "llama3.2-3b": Dense(
+PLAIN = {
+    "llama3.2-3b": Plain(
         *("llama", 28, 3072, 8192, 24, 8, 128, 128_256, 131_072, 5e5, True),
         rope_freqs=True,
     ),
-    "llama3.1-8b": Dense(
+    "llama3.1-8b": Plain(
         *("llama", 32, 4096, 14336, 32, 8, 128, 128_256, 131_072, 5e5, False),
         rope_freqs=True,
     ),
-    "qwen3-8b": Dense(
+    "qwen3-8b": Plain(
         *("qwen3", 36, 4096, 12288, 32, 8, 128, 151_936, 40_960, 1e6, False),
         eps=1e-6,
         head_norms=True,
     ),
-    "gemma3-4b": Dense(
+    "qwen3-30b-a3b": Plain(
+        *("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151_936, 40_960, 1e6, False),
+        eps=1e-6,
+        head_norms=True,
+        n_experts=128,
+        n_experts_used=8,
+        expert_ffn_dim=768,
+    ),
+    "gemma3-4b": Plain(
         *("gemma3", 34, 2560, 10240, 8, 4, 256, 262_144, 131_072, 1e6, True),
         eps=1e-6,
         head_norms=True,
         window=1024,
     ),
-    "gemma3-12b": Dense(
+    "gemma3-12b": Plain(
         *("gemma3", 48, 3840, 15360, 16, 8, 256, 262_144, 131_072, 1e6, True),
         eps=1e-6,
         head_norms=True,
@@ -62,7 +73,7 @@ DENSE = {
 
 
 def tensors(
-    shape: Dense, kept: list[int], n_vocab: int, types: tuple[int, str, str, str]
+    shape: Plain, kept: list[int], n_vocab: int, types: tuple[int, str, str, str]
 ) -> Iterator[tuple[str, Dims, str]]:
     """Yield name, dims and type of every tensor.
 
@@ -79,14 +90,14 @@ def tensors(
     for number, layer in enumerate(kept):
         for name, dims in layer_tensors(shape).items():
             kind = "F32"
-            if len(dims) > 1:
-                is_chosen = name in ("attn_v.weight", "ffn_down.weight")
+            if len(dims) > 1 and name != "ffn_gate_inp.weight":
+                is_chosen = name.startswith(("attn_v.", "ffn_down"))
                 is_more = is_chosen and gets_more_bits(layer, shape.n_layers)
                 kind = fitted(more if is_more else common, dims[0])
             yield f"blk.{number}.{name}", dims, kind
 
 
-def layer_tensors(shape: Dense) -> dict[str, Dims]:
+def layer_tensors(shape: Plain) -> dict[str, Dims]:
     """Return a layer's tensors by name."""
     dim, ffn, head = shape.dim, shape.ffn_dim, shape.head_dim
     q, kv = shape.n_heads * head, shape.n_kv_heads * head
@@ -96,11 +107,22 @@ def layer_tensors(shape: Dense) -> dict[str, Dims]:
         "attn_output.weight": (q, dim),
         "attn_q.weight": (dim, q),
         "attn_v.weight": (dim, kv),
-        "ffn_down.weight": (ffn, dim),
-        "ffn_gate.weight": (dim, ffn),
         "ffn_norm.weight": (dim,),
-        "ffn_up.weight": (dim, ffn),
     }
+    if n := shape.n_experts:
+        ffn = shape.expert_ffn_dim
+        named |= {
+            "ffn_down_exps.weight": (ffn, dim, n),
+            "ffn_gate_exps.weight": (dim, ffn, n),
+            "ffn_gate_inp.weight": (dim, n),
+            "ffn_up_exps.weight": (dim, ffn, n),
+        }
+    else:
+        named |= {
+            "ffn_down.weight": (ffn, dim),
+            "ffn_gate.weight": (dim, ffn),
+            "ffn_up.weight": (dim, ffn),
+        }
     if shape.head_norms:
         named |= {"attn_k_norm.weight": (head,), "attn_q_norm.weight": (head,)}
     if shape.window:
@@ -108,7 +130,7 @@ def layer_tensors(shape: Dense) -> dict[str, Dims]:
     return named
 
 
-def sizes(shape: Dense, kept: list[int]) -> dict[str, Any]:
+def sizes(shape: Plain, kept: list[int]) -> dict[str, Any]:
     """Return the architecture's own keys, as llama.cpp's converter writes them."""
     keys: dict[str, Any] = {
         "block_count": len(kept),
@@ -125,6 +147,12 @@ def sizes(shape: Dense, kept: list[int]) -> dict[str, Any]:
     if shape.architecture == "llama":
         keys["rope.dimension_count"] = shape.head_dim
         keys["vocab_size"] = shape.n_vocab
+    if shape.n_experts:
+        keys |= {
+            "expert_count": shape.n_experts,
+            "expert_used_count": shape.n_experts_used,
+            "expert_feed_forward_length": shape.expert_ffn_dim,
+        }
     if shape.window:
         keys |= {
             "attention.sliding_window": shape.window,
