@@ -14,7 +14,9 @@ from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.text.chat.gemma4 import render
 from pyodide_app.text.chat.gemma4_markers import MARKERS
 from pyodide_app.text.chat.gemma4_parser import OutputParser
-from pyodide_app.text.chat.gemma4_tool_call import MAX_DEPTH, parse_tool_call
+from pyodide_app.text.chat.gemma4_tool_call import CallReader, MalformedCallError
+from pyodide_app.text.chat.incremental import Source
+from pyodide_app.text.chat.json_values import MAX_DEPTH
 
 RESULT = '<|tool_response>response:f{value:<|"|>call:g{}<|"|>}<tool_response|>'
 REPLIES = {  # what the model writes: thinking, content, calls
@@ -346,6 +348,25 @@ def parse(chunks, think=True, **options):
     content = "".join(e.text for e in events if isinstance(e, ContentDelta))
     calls = [(e.name, e.arguments) for e in events if isinstance(e, ToolCall)]
     return thinking, content, calls
+
+
+def parse_tool_call(text, tools=()):
+    """Return the one call that a text is, None if it is none."""
+    source = Source()
+    source.push(text)
+    source.ended = True
+    reader = CallReader(source, tools)
+    try:
+        return finish(reader.call()) if finish(reader.at_call()) else None
+    except MalformedCallError:
+        return None
+
+
+def finish(reading):
+    """Return what a reader returns that needs no more text."""
+    with pytest.raises(StopIteration) as end:
+        next(reading)
+    return end.value.value
 
 
 @pytest.mark.parametrize(("text", "expected"), REPLIES.items())

@@ -25,7 +25,7 @@ class Finder:
         return self._pattern.match(text, at)
 
     def is_beginning(self, text: str) -> bool:
-        """Say whether more text could make one of the strings of this, or is needed."""
+        """Say whether more text could make one of the strings of this."""
         return text in self._beginnings or (not text and self.longest > 0)
 
     def certain(self, text: str, at: int = 0) -> int:

@@ -13,7 +13,7 @@ from pyodide_app.text.chat.gemma4_markers import (
 )
 from pyodide_app.text.chat.gemma4_tool_call import CallReader, MalformedCallError
 from pyodide_app.text.chat.gemma4_tools import QUOTE
-from pyodide_app.text.chat.incremental import Reading, Source, comes
+from pyodide_app.text.chat.incremental import Reading, Source, comes, take_any
 from pyodide_app.text.chat.reply_reader import ReplyReader, State
 
 _NAME = Finder((CHANNEL_NAME,))
@@ -29,8 +29,8 @@ class OutputParser(ReplyReader):
         """Start at the beginning of a reply.
 
         `think=False` drops thoughts. `in_thought` says that the prompt has opened one
-        (`Prompt.in_thought`). `tools` tell text from values, and know calls that lack
-        their marker. Raises: RequestError for tools that are none.
+        (`ChatFormat.opens_thought`). `tools` tell text from values, and know calls that
+        lack their marker. Raises: RequestError for tools that are none.
         """
         source = Source()
         self._calls = CallReader(source, tools)
@@ -57,8 +57,7 @@ class OutputParser(ReplyReader):
 
     def _opened_thought(self) -> Reading[State | None]:
         """A thought begins with the channel's name."""
-        if (yield from comes(self._source, _NAME)):
-            self._source.skip(len(CHANNEL_NAME))
+        yield from take_any(self._source, _NAME)
         return self._thought
 
     def _call(self, origin: State) -> Reading[State | None]:

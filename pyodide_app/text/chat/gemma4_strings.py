@@ -9,7 +9,7 @@ from pyodide_app.text.chat.gemma4_follow import LOOK, Open, string_ends, string_
 from pyodide_app.text.chat.gemma4_markers import CALL_CLOSE
 from pyodide_app.text.chat.gemma4_tools import QUOTE
 from pyodide_app.text.chat.gemma4_values import unescape
-from pyodide_app.text.chat.incremental import Reading, Source
+from pyodide_app.text.chat.incremental import Reading, Source, take_any
 
 _STOPS = rf"{re.escape(QUOTE)}|{re.escape(CALL_CLOSE)}"
 _STOP = {
@@ -17,6 +17,7 @@ _STOP = {
     '"': re.compile(rf'{_STOPS}|"|\\'),
     "'": re.compile(rf"{_STOPS}|'|\\"),
 }
+_DELIMITER = Finder((QUOTE,))
 _MARKS = Finder((QUOTE, CALL_CLOSE))
 
 
@@ -54,8 +55,9 @@ class StringReader:
                 yield from self._closes(found, brackets, is_key)
             ):
                 source.skip(len(found))
-                if quote != QUOTE:
-                    yield from self._second_quote()
+                if quote != QUOTE:  # the model at times adds the delimiter
+                    yield from source.skip_space()
+                    yield from take_any(source, _DELIMITER)
                 return unescape("".join(parts), quote)
             if retreat < 0 and self._may_close(found, brackets):
                 retreat = len(parts)
@@ -96,17 +98,6 @@ class StringReader:
         after, ended = self._source.peek(len(found) + LOOK), self._source.ended
         may_end = string_may_end(after[len(found) :], ended, brackets)
         return found == CALL_CLOSE or may_end
-
-    def _second_quote(self) -> Reading[None]:
-        """Read the delimiter that the model at times adds to another quote."""
-        yield from self._source.skip_space()
-        while not self._source.ended:
-            window = self._source.peek(len(QUOTE))
-            if window == QUOTE or not QUOTE.startswith(window):
-                break
-            yield
-        if self._source.peek(len(QUOTE)) == QUOTE:
-            self._source.skip(len(QUOTE))
 
     def _unclosed(
         self, quote: str, parts: list[str], retreat: int, brackets: list[Open]

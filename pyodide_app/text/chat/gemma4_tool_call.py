@@ -9,26 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.gemma4_follow import ENDS, LOOK, Open
 from pyodide_app.text.chat.gemma4_strings import StringReader
 from pyodide_app.text.chat.gemma4_tools import QUOTE
-from pyodide_app.text.chat.gemma4_values import (
-    element_of,
-    is_simple,
-    plain_value,
-    properties_of,
-    wants_text,
-)
+from pyodide_app.text.chat.gemma4_values import is_simple, plain_value
 from pyodide_app.text.chat.incremental import Reading, Source
 from pyodide_app.text.chat.json_calls import calls_of
+from pyodide_app.text.chat.json_values import MAX_DEPTH
 from pyodide_app.text.chat.messages import check_tools
-
-_T = TypeVar("_T")
-
-MAX_DEPTH = 100  # of nested values; real calls have three or four
+from pyodide_app.text.chat.schemas import element_of, properties_of, wants_text
 
 _NAME = r"""[^\s{}\[\]()<>"',;]+"""
 _LEAD = r"[\s\[\]}),;]*"
@@ -264,25 +256,3 @@ def _whole_call(content: Any) -> ToolCall:
     except ValueError as error:
         raise MalformedCallError(str(error)) from error
     return call
-
-
-def parse_tool_call(text: str, tools: object = ()) -> ToolCall | None:
-    """Read the one call that a text is, None if it is none."""
-    source = Source()
-    source.push(text)
-    source.ended = True
-    reader = CallReader(source, tools)
-    try:
-        return _finish(reader.call()) if _finish(reader.at_call()) else None
-    except MalformedCallError:
-        return None
-
-
-def _finish(reading: Reading[_T]) -> _T:
-    """Return what a reader returns that needs no more text."""
-    try:
-        next(reading)
-    except StopIteration as end:
-        value: _T = end.value
-        return value
-    raise AssertionError("more text was asked for after the end")

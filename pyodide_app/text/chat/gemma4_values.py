@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pyodide_app.text.chat.gemma4_tools import QUOTE
 from pyodide_app.text.chat.python_calls import value_of_python
+from pyodide_app.text.chat.schemas import kinds_of, wants_text
 
-NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
-WORDS: dict[str, bool | None] = {
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_WORDS: dict[str, bool | None] = {
     "true": True,
     "True": True,
     "false": False,
@@ -31,11 +32,11 @@ def plain_value(text: str, schema: Any) -> Any:
     Where the schema wants a string it is text, whatever it looks like.
     """
     kinds = kinds_of(schema)
-    if text in WORDS and WORDS[text] is None:
+    if text in _WORDS and _WORDS[text] is None:
         return None
     if (items := _tuple(text)) is not None and not wants_text(schema):
         return items
-    found = WORDS[text] if text in WORDS else _number(text)
+    found = _WORDS[text] if text in _WORDS else _number(text)
     if found is None:
         return text
     if "string" in kinds and not kinds & _kinds_of_value(found):
@@ -56,12 +57,12 @@ def _tuple(text: str) -> list[Any] | None:
 
 def is_simple(text: str) -> bool:
     """Say whether text without quotes is a number, or a word of JSON or Python."""
-    return text in WORDS or NUMBER.fullmatch(text) is not None
+    return text in _WORDS or _NUMBER.fullmatch(text) is not None
 
 
 def _number(text: str) -> int | float | None:
     """Return the number that a text is, None for one that JSON cannot carry."""
-    if not NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text):
         return None
     try:
         value: int | float = json.loads(text)
@@ -91,48 +92,3 @@ def unescape(text: str, quote: str) -> str:
 def _unescaped(found: re.Match[str], escapes: Mapping[str, str]) -> str:
     code = found[1] or found[2]
     return chr(int(code, 16)) if code else escapes.get(found[3], found[0])
-
-
-# -- schemas ---------------------------------------------------------------------------
-
-
-def kinds_of(schema: Any) -> set[str]:
-    """Return the types that a schema names, in lower case; none for any."""
-    kinds: set[str] = set()
-    for part in _alternatives(schema):
-        named = part.get("type")
-        named = named if isinstance(named, list | tuple) else [named]
-        kinds.update(kind.lower() for kind in named if isinstance(kind, str))
-    return kinds
-
-
-def _alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema, and those of which it allows any."""
-    if not isinstance(schema, Mapping):
-        return
-    yield schema
-    for key in ("anyOf", "oneOf"):
-        parts = schema.get(key)
-        if isinstance(parts, list | tuple):
-            yield from (part for part in parts if isinstance(part, Mapping))
-
-
-def properties_of(schema: Any) -> Mapping[str, Any]:
-    """Return the schemas of an object's properties."""
-    found: dict[str, Any] = {}
-    for part in _alternatives(schema):
-        properties = part.get("properties")
-        found |= properties if isinstance(properties, Mapping) else {}
-    return found
-
-
-def element_of(schema: Any) -> Any:
-    """Return the schema of an array's elements."""
-    return next(
-        (part["items"] for part in _alternatives(schema) if "items" in part), None
-    )
-
-
-def wants_text(schema: Any) -> bool:
-    """Say whether only a string will do."""
-    return kinds_of(schema) - {"null"} == {"string"}

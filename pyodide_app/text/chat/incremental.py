@@ -93,6 +93,14 @@ def comes(source: Source, what: Finder) -> Reading[bool]:
         yield
 
 
+def take_any(source: Source, what: Finder) -> Reading[str]:
+    """Read one of some strings if one comes, and return it; empty if none does."""
+    if not (yield from comes(source, what)):
+        return ""
+    found = what.match(source.text, source.at)
+    return source.take(found.end() if found else source.at)
+
+
 def read_until(source: Source, what: Finder) -> Reading[tuple[str, str]]:
     """Read up to one of some strings. Return the text and that, empty at the end."""
     parts: list[str] = []

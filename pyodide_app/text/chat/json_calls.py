@@ -9,10 +9,10 @@ from typing import Any
 
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
-from pyodide_app.text.chat.incremental import Reading, Source
+from pyodide_app.text.chat.incremental import Reading, Source, take_any
 from pyodide_app.text.chat.loose_json import read
 from pyodide_app.text.chat.python_calls import calls_of_python
-from pyodide_app.text.chat.tagged_calls import TaggedReader, skip
+from pyodide_app.text.chat.tagged_calls import TaggedReader
 
 _LOOK = 200  # characters: of a name before its arguments, and of what is between
 # A name that stands before its arguments, with or without markers between them.
@@ -65,7 +65,7 @@ class CallReader:
             yield
         return bool(self._names) and source.peek(1) in ("{", "[") and source.n_left > 0
 
-    def read(self, close: str, *, needs_tool: bool) -> Reading[list[ToolCall]]:
+    def read(self, close: Finder, *, needs_tool: bool) -> Reading[list[ToolCall]]:
         """Read what follows an opening marker: calls, up to the closing one.
 
         None are returned where it is no call; `needs_tool` takes those alone whose
@@ -91,9 +91,9 @@ class CallReader:
             name = ""
             if is_python:
                 name = yield from self._name(_NEXT, _NEXT_BEGUN)
-        if calls and close:
+        if calls and close.longest:
             yield from source.skip_space()
-            yield from skip(source, close)
+            yield from take_any(source, close)
         return calls
 
     def _name(self, head: re.Pattern[str], begun: re.Pattern[str]) -> Reading[str]:

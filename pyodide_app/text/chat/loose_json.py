@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-MAX_DEPTH = 100  # of values within values; real calls have three or four
+from pyodide_app.text.chat.json_values import MAX_DEPTH
 
 _SPACE = re.compile(r"\s*")
 _BARE = re.compile(r"[^,{}\[\]\n]*")

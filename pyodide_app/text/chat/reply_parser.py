@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from pyodide_app.text.chat.format import Parser, PlainParser
 from pyodide_app.text.chat.incremental import Reading, Source, comes
 from pyodide_app.text.chat.json_calls import CallReader
 from pyodide_app.text.chat.messages import check_tools
 from pyodide_app.text.chat.reply_reader import Markers, ReplyReader, State
+from pyodide_app.text.chat.schemas import properties_of
 
 
 def reply_parser(
@@ -38,10 +37,9 @@ class ReplyParser(ReplyReader):
     ) -> None:
         """Start at the beginning of a reply. Raises: RequestError for a false tool."""
         functions = [tool["function"] for tool in check_tools(tools)]
-        schemas = {f["name"]: _properties(f.get("parameters")) for f in functions}
+        schemas = {f["name"]: properties_of(f.get("parameters")) for f in functions}
         source = Source()
         super().__init__(source, markers, think)
-        self._call_close = markers.call_close
         self._calls = CallReader(source, markers.all, schemas)
         opening = {self._thought_open, *markers.call_opens}
         strays = (marker for marker in markers.all if marker not in opening)
@@ -75,7 +73,7 @@ class ReplyParser(ReplyReader):
         source, shown = self._source, self._shown_of(origin)
         self._in_call = not is_bare
         source.record()
-        calls = yield from self._calls.read(self._call_close, needs_tool=is_bare)
+        calls = yield from self._calls.read(self._close, needs_tool=is_bare)
         self._in_call = False
         raw = source.recorded()
         if not calls:
@@ -84,9 +82,3 @@ class ReplyParser(ReplyReader):
         shown.forget_space()
         self._events.extend(calls)
         return partial(self._after_call, origin)
-
-
-def _properties(parameters: Any) -> Mapping[str, Any]:
-    """Return the schemas of a tool's parameters, by name."""
-    found = parameters.get("properties") if isinstance(parameters, Mapping) else None
-    return found if isinstance(found, Mapping) else {}

@@ -12,7 +12,13 @@ from functools import partial
 
 from pyodide_app.text.chat import ContentDelta, Event, ThinkingDelta
 from pyodide_app.text.chat.finder import Finder, Shown
-from pyodide_app.text.chat.incremental import Reading, Source, comes, read_until
+from pyodide_app.text.chat.incremental import (
+    Reading,
+    Source,
+    comes,
+    read_until,
+    take_any,
+)
 
 State = Callable[[], Reading["State | None"]]
 """A part of a reply: it reads that, and returns the part that comes next."""
@@ -183,14 +189,11 @@ class ReplyReader(ABC):
         source = self._source
         while True:
             yield from source.skip_space()
-            if not (yield from comes(source, self._strays)):
-                break
-            found = self._strays.match(source.text, source.at)
-            marker = found[0] if found else ""
-            source.skip(len(marker))
+            marker = yield from take_any(source, self._strays)
+            if not marker:
+                return self._maybe_thought if origin == self._thought else self._answer
             if marker == self._results.open:
                 return partial(self._result, origin, True)
-        return self._maybe_thought if origin == self._thought else self._answer
 
     def _result(self, origin: State, follows_call: bool) -> Reading[State | None]:
         """What a tool is to have given: neither the model's words nor true.
@@ -200,9 +203,7 @@ class ReplyReader(ABC):
         """
         source = self._source
         after = partial(self._after_call, origin) if follows_call else origin
-        if self._results.resumes and (yield from comes(source, self._result_resumes)):
-            resumed = self._result_resumes.match(source.text, source.at)
-            source.skip(len(resumed[0]) if resumed else 0)
+        if (yield from take_any(source, self._result_resumes)):
             return partial(self._after_call, origin)
         if self._results.heads and not (yield from comes(source, self._result_heads)):
             return after

@@ -1,8 +1,8 @@
-"""The schemas of tools, held to the forms in which they are written for a model."""
+"""The schemas of tools: held to the forms that a model is told, and what they want."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyodide_app.text.chat.json_values import (
@@ -85,3 +85,48 @@ def _properties(value: object, where: str, depth: int) -> dict[str, Any]:
         name: schema_of(item, f"{where}.{name}", depth + 1)
         for name, item in pairs.items()
     }
+
+
+# -- what a schema wants ---------------------------------------------------------------
+
+
+def kinds_of(schema: Any) -> set[str]:
+    """Return the types that a schema names, in lower case; none for any."""
+    kinds: set[str] = set()
+    for part in _alternatives(schema):
+        named = part.get("type")
+        named = named if isinstance(named, list | tuple) else [named]
+        kinds.update(kind.lower() for kind in named if isinstance(kind, str))
+    return kinds
+
+
+def _alternatives(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema, and those of which it allows any."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    for key in ("anyOf", "oneOf"):
+        parts = schema.get(key)
+        if isinstance(parts, list | tuple):
+            yield from (part for part in parts if isinstance(part, Mapping))
+
+
+def properties_of(schema: Any) -> Mapping[str, Any]:
+    """Return the schemas of an object's properties."""
+    found: dict[str, Any] = {}
+    for part in _alternatives(schema):
+        properties = part.get("properties")
+        found |= properties if isinstance(properties, Mapping) else {}
+    return found
+
+
+def element_of(schema: Any) -> Any:
+    """Return the schema of an array's elements."""
+    return next(
+        (part["items"] for part in _alternatives(schema) if "items" in part), None
+    )
+
+
+def wants_text(schema: Any) -> bool:
+    """Say whether only a string will do."""
+    return kinds_of(schema) - {"null"} == {"string"}

@@ -9,9 +9,10 @@ from typing import Any
 
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
-from pyodide_app.text.chat.incremental import Reading, Source, read_until
+from pyodide_app.text.chat.incremental import Reading, Source, read_until, take_any
+from pyodide_app.text.chat.schemas import wants_text
 
-_OPEN, _CLOSE = "<function=", "</function>"
+_OPEN, _CLOSE = Finder(("<function=",)), "</function>"
 _PARAMETER = re.compile(
     r"<parameter=([^>\n]{1,100})>\n?((?:(?!\n?</?parameter).)*)", re.DOTALL
 )
@@ -37,7 +38,7 @@ class TaggedReader:
         calls: list[ToolCall] = []
         while True:
             yield from source.skip_space()
-            if not (yield from skip(source, _OPEN)):
+            if not (yield from take_any(source, _OPEN)):
                 return calls
             text = yield from self._inside()
             name, _, body = text.partition(">")
@@ -61,8 +62,7 @@ class TaggedReader:
         wanted = self._schemas.get(name, {})
         values: dict[str, Any] = {}
         for key, text in _PARAMETER.findall(body):
-            schema = wanted.get(key)
-            is_text = isinstance(schema, Mapping) and schema.get("type") == "string"
+            is_text = wants_text(wanted.get(key))
             values[key] = text if is_text else _json(text)
         return values
 
@@ -72,15 +72,3 @@ def _json(text: str) -> Any:
         return json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return text
-
-
-def skip(source: Source, marker: str) -> Reading[bool]:
-    """Read a marker if it comes, and say whether it did."""
-    while True:
-        window = source.peek(len(marker))
-        if window == marker:
-            source.skip(len(marker))
-            return True
-        if source.ended or not marker.startswith(window):
-            return False
-        yield
