@@ -35,9 +35,16 @@ class OutputParser(ReplyReader):
         source = Source()
         self._calls = CallReader(source, tools)
         bare = [f"call:{name}{mark}" for name in self._calls.names for mark in "{("]
-        super().__init__(source, REPLY, think, shown_as={QUOTE: '"'}, bare=bare)
         self._bare = Finder(bare)
-        self._begin(self._thought if in_thought else self._beginning, STRAYS)
+        super().__init__(
+            source,
+            REPLY,
+            think,
+            self._thought if in_thought else self._beginning,
+            strays=STRAYS,
+            shown_as={QUOTE: '"'},
+            bare=bare,
+        )
 
     def _beginning(self) -> Reading[State | None]:
         """A thought may lack its marker: then it begins with the channel's name."""

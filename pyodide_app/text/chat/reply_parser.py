@@ -39,11 +39,15 @@ class ReplyParser(ReplyReader):
         functions = [tool["function"] for tool in check_tools(tools)]
         schemas = {f["name"]: properties_of(f.get("parameters")) for f in functions}
         source = Source()
-        super().__init__(source, markers, think)
         self._calls = CallReader(source, markers.all, schemas)
-        opening = {self._thought_open, *markers.call_opens}
-        strays = (marker for marker in markers.all if marker not in opening)
-        self._begin(self._opened_thought if in_thought else self._beginning, strays)
+        opening = {*(markers.thought or ())[:1], *markers.call_opens}
+        super().__init__(
+            source,
+            markers,
+            think,
+            self._opened_thought if in_thought else self._beginning,
+            strays=(marker for marker in markers.all if marker not in opening),
+        )
 
     def _beginning(self) -> Reading[State | None]:
         """White space before a thought or a call is nothing, before an answer it is."""

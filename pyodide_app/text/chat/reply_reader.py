@@ -66,14 +66,17 @@ class ReplyReader(ABC):
         source: Source,
         markers: Markers,
         think: bool,
+        first: State,
         *,
+        strays: Iterable[str],
         shown_as: Mapping[str, str] | None = None,
         bare: Iterable[str] = (),
     ) -> None:
-        """Take the source of the reply; `think=False` drops thoughts.
+        """Take the source of a reply and its first part; `think=False` drops thoughts.
 
-        `shown_as` says which markers are shown, as what; `bare` are beginnings of calls
-        that lack their marker, at the begin of a line. Subclasses call `_begin`.
+        Markers that are `strays` mean nothing after a call; `shown_as` says which are
+        shown, as what; `bare` are beginnings of calls that lack their marker, at the
+        begin of a line.
         """
         self._source = source
         self._think = think
@@ -92,13 +95,10 @@ class ReplyReader(ABC):
         own = (results.open, results.close) if markers.results else ()
         self._result_ends = Finder((*deciding, *own))
         self._content, self._thinking = Shown(self._any), Shown(self._any)
+        self._strays = Finder(strays)
         self._events: list[Event] = []
         self._in_call = False
-
-    def _begin(self, state: State, strays: Iterable[str]) -> None:
-        """Begin with a part; `strays` mean nothing after a call."""
-        self._strays = Finder(strays)
-        self._reading = self._read(state)
+        self._reading = self._read(first)
 
     def push(self, text: str) -> list[Event]:
         """Return the events that more text completes."""
