@@ -61,6 +61,7 @@ CHECKS = [
     Phase("ruff", ["ruff", "check", "--quiet", "."]),
     Phase("ruff format", ["ruff", "format", "--check", "--quiet", "."]),
     Phase("mypy", ["mypy", "--no-error-summary"]),
+    Phase("tsc", ["tools.type_check"]),
     Phase("house", ["pytest", "tests/house"]),
 ]
 TESTS = [
@@ -117,7 +118,7 @@ def parse(
         "--no-real", action="store_true", help="fetch no real model, and offer none"
     )
     verbs.add_parser("test", help="set up and run all tests", add_help=False)
-    verbs.add_parser("check", help="ruff, mypy and tests/house")
+    verbs.add_parser("check", help="ruff, mypy, tsc and tests/house")
     verbs.add_parser("bundle", help="make dist/, static files for any host")
     verbs.add_parser("diff", help="compare shaders and oracle", add_help=False)
     options, rest = parser.parse_known_args(arguments)

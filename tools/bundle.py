@@ -37,7 +37,10 @@ STDLIB = NODE_MODULES / "pyodide/python_stdlib.zip"
 LOCK = NODE_MODULES / "pyodide/pyodide-lock.json"
 BYTE_COMPILE = [WEB / "build/byte_compile.mjs", WEB / "build/byte_compile.py"]
 
-NOT_THE_PAGE = {"node_modules", "build", "package.json", "package-lock.json", ".npmrc"}
+NOT_THE_PAGE = {
+    *("node_modules", "build", ".npmrc", "package.json", "package-lock.json"),
+    *("jsconfig.json", "jsconfig.workers.json"),
+}
 NOT_IN_A_BROWSER = {
     f"pyodide_app/gpu/wgpu_{name}.py" for name in ("adapter", "faults", "native")
 }

@@ -216,6 +216,8 @@ def ensure_node_modules(*, dev: bool) -> None:
     with alone(CACHE):
         if not is_done(NODE_MODULES, key, dev=dev):
             print("Fetching the npm packages", flush=True)
+            if NODE_MODULES.is_symlink():
+                NODE_MODULES.unlink()  # npm would empty the folder that it leads to
             _npm_ci(dev=dev)
             set_done(NODE_MODULES, key, dev=dev)
 

@@ -1,29 +1,39 @@
-/** The page: its states, and what leads from one to the next. */
+/**
+ * The page: its states, and what leads from one to the next.
+ *
+ * @import { Source } from './models/files.js'
+ * @import { Missing } from './shared/problems.js'
+ * @import { View } from './shared/view.js'
+ */
 
 import { createComposer } from './chat/composer.js';
 import { createConversation } from './chat/conversation.js';
-import { createDemo, EXAMPLES, findDemo, showExamples } from './models/demo.js';
-import { closeSheets, find } from './shared/dom.js';
+import { findDemo } from './models/demo.js';
+import { closeSheets, find, focusFirst } from './shared/dom.js';
 import { createDownloads } from './downloads/list.js';
 import { createEngine } from './engine/client.js';
 import { showInfo, showSpeed } from './models/info.js';
 import { fileSource, watchFiles } from './models/files.js';
+import { createGreeting } from './models/greeting.js';
 import { createLoading } from './models/loading.js';
 import { createModel, loadOptions } from './models/model.js';
 import { createOllama } from './models/ollama.js';
 import { createPreflight } from './models/preflight.js';
-import { createPulled, EXAMPLES as REAL_EXAMPLES, findPulled } from './models/pulled.js';
+import { findPulled } from './models/pulled.js';
 import { createRecovery } from './models/recovery.js';
 import { capabilityCard, checkBeginnings, checkFiles, missingWebGPU } from './shared/problems.js';
 import { createScroller } from './chat/scroller.js';
 import { createSettings } from './settings/settings.js';
-import { devices, keepDevice, keepSpeed } from './models/speed.js';
+import { keepSpeed } from './models/speed.js';
 import { createVerify } from './models/verify.js';
-import { finePointer, focusPrompt, prompt, showState } from './shared/view.js';
+import { focusPrompt, prompt, showState } from './shared/view.js';
 
-const engine = createEngine((...crash) => recovery.lose(...crash));
-const settings = createSettings(find('settings'), refresh);
-const loading = createLoading((source) => greets(source));
+const engine = createEngine({
+  crash: (...crash) => recovery.lose(...crash),
+  ready: (sampling) => settings.learn(sampling),
+});
+const settings = createSettings(refresh);
+const loading = createLoading((source) => greeting.holds(source));
 const model = createModel({
   engine,
   settings,
@@ -54,12 +64,24 @@ const preflight = createPreflight({
   },
 });
 const verify = createVerify({ engine });
-const demo = createDemo(() => model.load(demoSource));
-const pulled = createPulled(model.load);
+const greeting = createGreeting({
+  engine,
+  model,
+  settings,
+  on: {
+    change: refresh,
+    isFree: () => !preflight.isOpen() && !model.loading && !model.info,
+    isReady: () => state() === 'ready',
+    example: (turns) => composer.tryExample(turns),
+  },
+});
 const ollama = createOllama({
   model: preflight.open,
   check: verify,
-  list: (folder) => engine.list(folder).result,
+  async list(folder) {
+    const done = await engine.list(folder).result;
+    return 'store' in done ? done.store : null;
+  },
   problem: (error) => recovery.show(error),
 });
 const downloads = createDownloads({
@@ -110,62 +132,35 @@ const recovery = createRecovery({
   on: { change: refresh, told: scroller.reveal },
 });
 
-/** @typedef {import('./models/files.js').Source} Source */
-
-/** @type {Source|null} the demonstration model, where the bundle holds one */
-let demoSource = null;
-/** @type {Source|null} the model that the page opens with */
-let greeter = null;
-/** @type {Source|null} the model of the first screen whose examples are shown */
-let asked = null;
 /** Whether the ways to another model are shown next to the one that is loaded. */
 let choosing = false;
 let blocked = '';
 
+/** @returns {View['now']} */
 function state() {
   if (preflight.isOpen()) return 'checking';
-  if (model.loading) return greets(model.loading.source) ? 'preparing' : 'loading';
+  if (model.loading) return greeting.holds(model.loading.source) ? 'preparing' : 'loading';
   if (!model.info) return 'empty';
   return conversation.isBusy() ? 'generating' : 'ready';
 }
 
-/** Whether a model is one of those on the first screen. */
-function greets(source) {
-  return source === demoSource || pulled.holds(source);
-}
-
-function statusOf(source) {
-  if (model.loading?.source === source) return 'loading';
-  return model.info && model.source === source ? 'ready' : '';
-}
-
-/** Show what can be asked of the model of the first screen that is loaded, or loading. */
-function offerExamples() {
-  const now = model.loading?.source ?? model.source;
-  if (!now || now === asked || !greets(now)) return;
-  asked = now;
-  showExamples(pulled.holds(now) ? REAL_EXAMPLES : EXAMPLES, composer.tryExample);
-}
-
 function refresh() {
   const { info, source, context } = model;
-  const name = info ? info.name || source.name : '';
+  const name = info ? info.name || source?.name || '' : '';
   showState({
     now: state(),
     canSend: composer.canSend(),
     isEmpty: conversation.isEmpty(),
     isUnanswered: conversation.isUnanswered(),
     model: name,
-    greeterLoaded: info !== null && greets(source),
+    greeterLoaded: info !== null && greeting.holds(source),
     choosing,
     contextPending: info !== null && settings.values.n_ctx !== context,
     think: settings.values.think,
     thinks: thinks(),
     blocked,
   });
-  demo.show(statusOf(demoSource), info && source === demoSource ? name : '');
-  pulled.show(statusOf);
-  offerExamples();
+  greeting.show();
   conversation.show();
 }
 
@@ -176,9 +171,10 @@ function thinks() {
 
 /** Which model would answer now, if one can. */
 function modelNow() {
-  if (!['ready', 'generating'].includes(state())) return null;
-  const { name, file, size } = model.source;
-  return { key: [name, file, size].join(' · '), name: model.info.name || name, source: name };
+  const { info, source } = model;
+  if (!['ready', 'generating'].includes(state()) || !info || !source) return null;
+  const { name, file, size } = source;
+  return { key: [name, file, size].join(' · '), name: info.name || name, source: name };
 }
 
 /** @param {File[]} files */
@@ -208,18 +204,22 @@ function beginLoad(source) {
   loading.begin(source);
 }
 
+/**
+ * @param {Source} source
+ * @param {Source|null} before
+ */
 function finishLoad(source, before) {
   conversation.clearProblems(); // they were another model's, or led to this
   // What waited for another model is that one's affair.
-  if (source !== (before ?? greeter)) conversation.takeBack();
+  if (source !== (before ?? greeting.greeter())) conversation.takeBack();
   refresh();
-  announce(`${model.info.name || source.name} is loaded.`);
-  if (!greets(source)) focusPrompt();
+  announce(`${model.info?.name || source.name} is loaded.`);
+  if (!greeting.holds(source)) focusPrompt();
   composer.goOn();
 }
 
 function cancelLoad() {
-  find('cancel-load').disabled = true;
+  find('cancel-load', HTMLButtonElement).disabled = true;
   model.cancel();
 }
 
@@ -233,6 +233,7 @@ function cancelledLoad(left) {
   composer.goOn();
 }
 
+/** @param {string} text */
 function announce(text) {
   find('announcer').textContent = text;
 }
@@ -249,30 +250,36 @@ function chooseAnother() {
 function toList({ listed, name }) {
   choosing = true;
   refresh();
+  if (!listed) return;
   const list = find(listed);
-  list.closest('details').open = true;
+  list.closest('details')?.toggleAttribute('open', true);
   const items = [...list.children];
-  const item = items.find((each) => each.querySelector('.model-title').textContent === name);
-  (item ?? list).querySelector('button:enabled:not([hidden])')?.focus();
+  const item = items.find((each) => each.querySelector('.model-title')?.textContent === name);
+  focusFirst(item ?? list, 'button:enabled:not([hidden])');
+}
+
+function tellOfModel() {
+  const { info, source } = model;
+  if (!info || !source) return;
+  showInfo(find('info-rows'), info, source);
+  showSpeed(find('info-rows'), info, engine, state() === 'ready');
+  greeting.showAbout(source);
+  find('check-file').hidden = !source.checkable;
+  find('info', HTMLDialogElement).showModal();
 }
 
 function wire() {
+  /** @type {(id: string, type: string, listener: () => void) => void} */
   const on = (id, type, listener) => find(id).addEventListener(type, listener);
-  watchFiles(find('file'), find('veil'), loadFiles);
+  watchFiles(find('file', HTMLInputElement), find('veil'), loadFiles);
   composer.wire();
   on('think', 'click', () => settings.set('think', !settings.values.think));
   on('cancel-load', 'click', cancelLoad);
-  on('open-settings', 'click', () => find('settings').showModal());
-  on('apply-context', 'click', () => model.load(model.source));
+  on('open-settings', 'click', () => find('settings', HTMLDialogElement).showModal());
+  on('apply-context', 'click', () => { if (model.source) model.load(model.source); });
   on('change-model', 'click', chooseAnother);
-  on('model-chip', 'click', () => {
-    showInfo(find('info-rows'), model.info, model.source);
-    showSpeed(find('info-rows'), model.info, engine, state() === 'ready');
-    demo.showAbout(model.source);
-    find('check-file').hidden = !model.source.checkable;
-    find('info').showModal();
-  });
-  on('check-file', 'click', () => verify(model.source));
+  on('model-chip', 'click', tellOfModel);
+  on('check-file', 'click', () => { if (model.source) verify(model.source); });
   for (const sheet of document.querySelectorAll('dialog')) {
     // A click on the dialog itself is a click on its backdrop.
     sheet.addEventListener('click', (event) => { if (event.target === sheet) sheet.close(); });
@@ -286,52 +293,19 @@ async function start() {
   const [missing, found, lines] = await Promise.all([missingWebGPU(), findDemo(), findPulled()]);
   // Shown once it is known what there is, so that nothing moves under a person's hand.
   document.body.classList.remove('arriving');
-  if (!missing) greet(found, lines);
+  if (!missing) greeting.greet(found, lines);
   if (missing) return refuse(missing);
   ollama.start();
   downloads.start();
 }
 
+/** @param {Missing} missing */
 function refuse(missing) {
   blocked = 'WebGPU is needed to run a model.';
   find('capability').replaceChildren(capabilityCard(missing));
   document.body.classList.add('no-webgpu');
-  find('file').disabled = true;
+  find('file', HTMLInputElement).disabled = true;
   refresh();
-}
-
-/**
- * Load a model at once, unless a person was quicker: a real one, or on an adapter in
- * software the small one. How fast the real one would be there is then told.
- */
-async function greet(found, lines) {
-  demoSource = found;
-  if (found) demo.offer(found);
-  pulled.offer(lines);
-  const real = pulled.first();
-  refresh();
-  const isSoftware = real && found && await isInSoftware();
-  greeter = real && !isSoftware ? real : found;
-  if (!greeter || preflight.isOpen() || model.loading || model.info) return;
-  const isLoaded = model.load(greeter);
-  if (finePointer.matches && document.activeElement === document.body) prompt.focus();
-  await isLoaded;
-  if (isSoftware && state() === 'ready') predict(real);
-}
-
-async function isInSoftware() {
-  const { adapter } = await engine.adapter({ measured: devices() }).result.catch(() => ({}));
-  return adapter?.is_software ?? true;
-}
-
-/** Tell how fast a model of the first screen would be, from its header alone. */
-async function predict(source) {
-  const options = loadOptions(source, settings.values.n_ctx);
-  const { preflight: found } = await engine.preflight(source, options, { isQuiet: true }).result
-    .catch(() => ({}));
-  if (!found?.prediction) return;
-  keepDevice(found);
-  pulled.showSpeed(source, found.prediction.tokens_per_second);
 }
 
 start();

@@ -1,6 +1,6 @@
 """What the worker tells the page: progress, pieces of a reply, its end, errors.
 
-The types of the messages are described in web/engine/worker.js.
+The types of the messages are described in web/engine/messages.js.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _STAGES = {
     "pipelines": "Compiling the shaders",
     "prompt": "Reading the message",
     "room": "Making room",
+    "runtime": "The runtime is ready",
     "verify": "Computing the SHA-256",
 }
 _FAULT = (

@@ -1,6 +1,6 @@
 """Messages from the page → Engine calls → messages back, all inside a worker.
 
-The types of the messages are described in web/engine/worker.js.
+The types of the messages are described in web/engine/messages.js.
 """
 
 from __future__ import annotations
@@ -83,6 +83,12 @@ class Worker:
             self._start(number, self._generate(number, message))
         else:
             post_error(number, RequestError("unknown message", found=kind))
+
+    def tell_ready(self) -> None:
+        """Tell the page that it is served, and how tokens are chosen unless it says."""
+        sampling = asdict(SamplingOptions())
+        del sampling["seed"]  # where none is set it is random
+        post_progress(RUNTIME, "runtime", 1, sampling=sampling)
 
     def _start(self, number: int, request: Request, in_turn: bool = True) -> None:
         task = asyncio.ensure_future(self._serve(number, request, in_turn))
@@ -361,3 +367,4 @@ def sampling_options(options: dict[str, Any]) -> SamplingOptions:
 
 _worker = Worker()
 handle = _worker.handle
+tell_ready = _worker.tell_ready

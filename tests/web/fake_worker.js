@@ -63,7 +63,12 @@ self.onmessage = ({ data }) => {
   if (data.kind === 'preflight') preflight(data);
   if (data.kind === 'generate') generate(data);
 };
-self.postMessage({ id: 0, kind: 'progress', stage: 'runtime', done: 1, total: 1, text: 'ready' });
+self.postMessage({
+  id: 0, kind: 'progress', stage: 'runtime', done: 1, total: 1, text: 'ready', sampling: {
+    temperature: 1, top_k: 64, top_p: 0.95, min_p: 0, repetition_penalty: 1, repeat_last_n: 64,
+    presence_penalty: 0, frequency_penalty: 0,
+  },
+});
 
 /** A reply ends by itself; a load that is taken back says nothing but that. */
 function stop(id) {

@@ -8,19 +8,24 @@
  *
  * @typedef {object} Block what stands between two boundaries
  * @property {string} raw its text
- * @property {object} token what it is; a list may be a part of a list
+ * @property {Token} token what it is; a list may be a part of a list
  * @property {string} head what is read before it: a table's header, a fence
  * @property {boolean} joins whether it goes on with the block before
  * @property {boolean} loose whether its list is one with space between the items
+ * @property {string[]} [labels] what of it may name a link, once that was asked for
+ *
+ * @typedef {Token[] & {links: Links}} Tokens
+ *
+ * @import { Links } from 'marked'
+ * @import { Cut, Token } from './cuts.js'
  */
+
+import { cutWithin, isFence, isSpace, lastSettled, sum } from './cuts.js';
 
 /** Characters; what has no boundary in so many is cut at the end of a line or a word. */
 const LONGEST = 10_000;
 /** Characters of a text that came at once which are read at a time. */
 const STEP = 5_000;
-const FENCE = /^ {0,3}(`{3,}|~{3,})[^\n]*\n/;
-const CLOSED = /\n {0,3}(?:`{3,}|~{3,}) *\n*$/;
-const TABLE_HEAD = /^[^\n]*\n[^\n]*\n/;
 
 /**
  * Read a text that grows at its end.
@@ -37,11 +42,17 @@ export function createBlocks({ lex }) {
   /** @type {Block[]} */
   let open = [];
   let group = 0; // the frozen block with which the last container begins
+  /** @type {Links} */
   let links = {}; // that the frozen blocks define
+  /** @type {Links} */
   let shownLinks = {};
   let lexed = 0;
 
-  /** Return the blocks of a text; those that are as they were are the same objects. */
+  /**
+   * Return the blocks of a text; those that are as they were are the same objects.
+   *
+   * @param {string} newText
+   */
   function update(newText) {
     const whole = newText.includes('\r') ? newText.replace(/\r\n?/g, '\n') : newText;
     if (!whole.startsWith(text)) reset();
@@ -72,12 +83,21 @@ export function createBlocks({ lex }) {
 
   const tail = () => count(head + text.slice(start), links);
 
+  /**
+   * @param {string} part
+   * @param {Links} known
+   * @returns {Tokens}
+   */
   function count(part, known) {
     lexed += part.length;
     return lex(part, known);
   }
 
-  /** Freeze what of the rest is complete; true when what is left must be read again. */
+  /**
+   * Freeze what of the rest is complete; true when what is left must be read again.
+   *
+   * @param {Tokens} tokens
+   */
   function freeze(tokens) {
     const first = tokens.findIndex((token) => !isSpace(token));
     if (first < 0) start = Math.max(start, text.lastIndexOf('\n') + 1);
@@ -90,6 +110,7 @@ export function createBlocks({ lex }) {
     return isEndless && freezeAll(count(head + text.slice(start, wordEnd(text, start)), links));
   }
 
+  /** @param {Token[]} tokens */
   function freezeAll(tokens) {
     for (const token of tokens) {
       const raw = token.raw.slice(head.length);
@@ -101,7 +122,13 @@ export function createBlocks({ lex }) {
     return true;
   }
 
-  /** Freeze the first part of the container that grows. */
+  /**
+   * Freeze the first part of the container that grows.
+   *
+   * @param {Tokens} tokens
+   * @param {number} first
+   * @param {Cut} cut
+   */
   function freezePart(tokens, first, { length, newHead }) {
     start += sum(tokens.slice(0, first));
     const raw = text.slice(start, start + length - head.length);
@@ -113,6 +140,7 @@ export function createBlocks({ lex }) {
     return true;
   }
 
+  /** @param {Block} block */
   function push(block) {
     if (!block.joins) group = frozen.length;
     frozen.push(block);
@@ -120,6 +148,7 @@ export function createBlocks({ lex }) {
     if (block.joins) loosen();
   }
 
+  /** @param {Token} token */
   function define(token) {
     if (token.type === 'def' && !Object.hasOwn(links, token.tag)) {
       links[token.tag] = { href: token.href, title: token.title };
@@ -127,6 +156,7 @@ export function createBlocks({ lex }) {
     for (const inner of token.tokens ?? token.items ?? []) define(inner);
   }
 
+  /** @param {Tokens} tokens */
   function keepOpen(tokens) {
     const before = open;
     open = tokens.filter((token) => !isSpace(token)).map((token, i) => {
@@ -142,7 +172,11 @@ export function createBlocks({ lex }) {
     });
   }
 
-  /** A list is loose as a whole: what one part of it is, all are. */
+  /**
+   * A list is loose as a whole: what one part of it is, all are.
+   *
+   * @param {Block} [growing]
+   */
   function loosen(growing) {
     const parts = frozen.slice(group);
     if (growing) parts.push(growing);
@@ -157,7 +191,11 @@ export function createBlocks({ lex }) {
     });
   }
 
-  /** Read again what names a link whose address has just been told, or is another now. */
+  /**
+   * Read again what names a link whose address has just been told, or is another now.
+   *
+   * @param {Links} now
+   */
   function relink(now) {
     const changed = changes(shownLinks, now);
     shownLinks = { ...now };
@@ -174,19 +212,34 @@ export function createBlocks({ lex }) {
   return { update, get lexed() { return lexed; } };
 }
 
-const isSpace = (token) => token.type === 'space';
-const only = (tokens) => tokens.find((token) => !isSpace(token));
-const sum = (parts) => parts.reduce((length, { raw }) => length + raw.length, 0);
+/**
+ * @param {Token[]} tokens that begin with a block
+ * @returns {Token}
+ */
+const only = (tokens) => tokens.filter((token) => !isSpace(token))[0];
+/**
+ * @param {Block} a
+ * @param {Block} b
+ */
 const same = (a, b) => a.raw === b.raw && a.joins === b.joins && a.head === b.head
   && a.loose === b.loose && a.token.type === b.token.type && !/[[\]]/.test(a.raw);
 
-/** Where to go on reading a text that came at once: at the end of a line, if it can be. */
+/**
+ * Where to go on reading a text that came at once: at the end of a line, if it can be.
+ *
+ * @param {string} text
+ * @param {number} from
+ */
 function stepEnd(text, from) {
   if (text.length - from <= STEP) return text.length;
   const line = text.lastIndexOf('\n', from + STEP) + 1;
   return line > from ? line : from + STEP;
 }
 
+/**
+ * @param {string} text
+ * @param {number} from
+ */
 function wordEnd(text, from) {
   const end = from + LONGEST;
   const at = Math.max(text.lastIndexOf('\n', end), text.lastIndexOf(' ', end)) + 1;
@@ -194,68 +247,24 @@ function wordEnd(text, from) {
 }
 
 /**
- * Find the last block that has begun in a way that leaves those before it as they are: its
- * first line is complete, and of a table, which may turn out to be none, the second.
+ * Say whether the first items of a list make it one with space between them.
+ *
+ * @param {Token} token
+ * @param {Token} part
  */
-function lastSettled(tokens) {
-  const last = tokens.length - 1;
-  const isSettled = ({ type, raw }, i) => !isSpace({ type })
-    && (i < last || raw.split('\n', 3).length > (type === 'table' ? 2 : 1));
-  return tokens.findLastIndex(isSettled);
-}
-
-/** Find the last boundary within a block; the length before it, with the head. */
-function cutWithin(tokens, i) {
-  const token = tokens[i];
-  if (token.type === 'list') return cutList(token, i < tokens.length - 1);
-  if (token.type === 'table') return cutLines(token.raw, TABLE_HEAD.exec(token.raw)?.[0]);
-  if (token.type === 'code') return cutCode(token);
-  if (token.type === 'blockquote') return cutQuote(token);
-  return null;
-}
-
-/** An item is over when another has begun with a whole line. */
-function cutList({ items }, isFollowed) {
-  const isWhole = isFollowed || items.at(-1).raw.includes('\n');
-  const over = items.slice(0, isWhole ? -1 : -2);
-  if (over.length === 0) return null;
-  return { length: sum(over), newHead: '' };
-}
-
-/** Before the last line that is complete. */
-function cutLines(raw, head) {
-  if (!head) return null;
-  const end = raw.lastIndexOf('\n');
-  const length = raw.lastIndexOf('\n', end - 1) + 1;
-  return length > head.length ? { length, newHead: head } : null;
-}
-
-const isFence = ({ type, codeBlockStyle }) => type === 'code' && !codeBlockStyle;
-
-function cutCode(token) {
-  if (!isFence(token) || CLOSED.test(token.raw)) return null;
-  return cutLines(token.raw, FENCE.exec(token.raw)?.[0]);
-}
-
-/** Between two blocks of a quote of which every line says that it is quoted. */
-function cutQuote({ raw, text, tokens }) {
-  const inner = tokens.slice(0, Math.max(0, lastSettled(tokens))).map((token) => token.raw).join('');
-  const lines = raw.split('\n');
-  const isPlain = lines.every((line) => /^ {0,3}>/.test(line));
-  if (!isPlain || !inner.trim() || !inner.endsWith('\n') || !text.startsWith(inner)) return null;
-  const n = inner.split('\n').length - 1;
-  return { length: lines.slice(0, n).join('\n').length + 1, newHead: '' };
-}
-
-/** Say whether the first items of a list make it one with space between them. */
 function isLoose(token, part) {
   if (token.type !== 'list') return false;
+  /** @type {Token[]} */
   const first = token.items.slice(0, part.items.length);
   return first.some(({ raw, tokens }) => /\n[ \t]*\n[ \t]*$/.test(raw)
-    || tokens.some((inner) => isSpace(inner) && /\n.*\n/.test(inner.raw)));
+    || tokens?.some((inner) => isSpace(inner) && /\n.*\n/.test(inner.raw)));
 }
 
-/** Do to a part of a list what marked does to a whole one. */
+/**
+ * Do to a part of a list what marked does to a whole one.
+ *
+ * @param {Token} list
+ */
 function makeLoose(list) {
   list.loose = true;
   for (const item of list.items) {
@@ -270,17 +279,28 @@ function makeLoose(list) {
   }
 }
 
-/** What of a text may name a link, without what a definition may write otherwise. */
+/**
+ * What of a text may name a link, without what a definition may write otherwise.
+ *
+ * @param {string} raw
+ */
 function labels(raw) {
   const found = raw.match(/\[(?:\\.|[^[\]\\])+\]/gs) ?? [];
   return found.map(labelKey);
 }
 
-/** The labels whose links are others now. */
+/**
+ * The labels whose links are others now.
+ *
+ * @param {Links} then
+ * @param {Links} now
+ */
 function changes(then, now) {
-  const isSame = (a, b) => a?.href === b?.href && a?.title === b?.title;
   const names = Object.keys({ ...then, ...now });
-  return new Set(names.filter((name) => !isSame(then[name], now[name])).map(labelKey));
+  const others = names.filter((name) => then[name]?.href !== now[name]?.href
+    || then[name]?.title !== now[name]?.title);
+  return new Set(others.map(labelKey));
 }
 
+/** @param {string} label */
 const labelKey = (label) => label.toUpperCase().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '');

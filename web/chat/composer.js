@@ -17,7 +17,7 @@ import { focusPrompt, prompt } from '../shared/view.js';
  * @param {(text: string) => void} parts.on.announce
  */
 export function createComposer({ conversation, state, on }) {
-  /** What is said after the next replies. */
+  /** @type {string[]} what is said after the next replies */
   let queue = [];
 
   /** Say whether a message can be sent; while the model loads, one may wait for it. */
@@ -32,7 +32,11 @@ export function createComposer({ conversation, state, on }) {
     converse([text]);
   }
 
-  /** Say these one after the other, each when the reply to the one before has ended. */
+  /**
+   * Say these one after the other, each when the reply to the one before has ended.
+   *
+   * @param {string[]} texts
+   */
   function converse(texts) {
     on.begin();
     queue = texts;
@@ -58,13 +62,21 @@ export function createComposer({ conversation, state, on }) {
     }
   }
 
-  /** An example says its first turn; the composer takes over from there. */
+  /**
+   * An example says its first turn; the composer takes over from there.
+   *
+   * @param {string[]} turns
+   */
   function tryExample(turns) {
     converse(turns);
     focusPrompt();
   }
 
-  /** Put a message that was not answered back where it was written, before what is there. */
+  /**
+   * Put a message that was not answered back where it was written, before what is there.
+   *
+   * @param {string} text
+   */
   function takeBack(text) {
     queue = [];
     const hasDraft = prompt.value.trim() !== '';
@@ -73,7 +85,11 @@ export function createComposer({ conversation, state, on }) {
     on.change();
   }
 
-  /** Send a message that was taken back once more, unless the person goes on writing. */
+  /**
+   * Send a message that was taken back once more, unless the person goes on writing.
+   *
+   * @param {string} text
+   */
   function again(text) {
     if (prompt.value.trim() === text) send();
     else prompt.focus();
@@ -88,6 +104,7 @@ export function createComposer({ conversation, state, on }) {
     on.announce('New chat.');
   }
 
+  /** @param {KeyboardEvent} event */
   function onPromptKey(event) {
     // 229: the Enter that ends a composition, in Safari.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
@@ -95,6 +112,7 @@ export function createComposer({ conversation, state, on }) {
     send();
   }
 
+  /** @param {KeyboardEvent} event */
   function onKey(event) {
     const sheetOpen = document.querySelector('dialog[open]');
     if (event.key === 'Escape' && !sheetOpen && conversation.isBusy()) {

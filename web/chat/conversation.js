@@ -12,37 +12,61 @@ import { focusPrompt } from '../shared/view.js';
 const BEGINNING = 80; // characters of a reply that are read out
 
 /**
+ * @import { Engine } from '../engine/client.js'
+ * @import {
+ *   ChatMessage, GenerateDone, Sampling, StoppedDone, TypedError,
+ * } from '../engine/messages.js'
+ * @import { Actions } from '../shared/problems.js'
+ * @import { Reply } from './reply.js'
+ * @import { Model, Need, ReplyTurn, Turn } from './turns.js'
+ *
+ * @typedef {GenerateDone|StoppedDone} Done
+ * @typedef {{element: HTMLElement}} View of a turn
+ *
+ * @typedef {object} Options
+ * @property {ChatMessage[]} opening what the model puts before any conversation
+ * @property {boolean} think
+ * @property {Sampling} sampling
+ * @property {string[]} stop
+ * @property {number} max_tokens
+ */
+
+/**
  * Keep a conversation and show it.
  *
  * @param {object} parts
- * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
+ * @param {Engine} parts.engine
  * @param {HTMLElement} parts.list where messages are shown
- * @param {() => object} parts.options think, sampling, stop and max_tokens for the next
- *   reply, and `opening`, the messages that the model puts before any conversation
- * @param {() => import('./turns.js').Model|null} parts.model the one that is loaded
+ * @param {() => Options} parts.options for the next reply
+ * @param {() => Model|null} parts.model the one that is loaded
  * @param {(busy: boolean) => void} parts.onBusy
- * @param {(done: import('../engine/worker.js').DoneMessage) => void} parts.onReply a reply is over
+ * @param {(done: Done) => void} parts.onReply a reply is over
  * @param {(text: string) => void} parts.announce
  * @param {(card: HTMLElement) => void} parts.onProblem an error is shown in the conversation
  * @param {object} parts.box where messages are written
  * @param {(text: string) => void} parts.box.takeBack put a message that was refused there
  * @param {(text: string) => void} parts.box.again send it again, if it is all that is there
  * @param {() => void} parts.box.focus
- * @param {(error: object) => Record<string, () => void>} parts.actions for an error card
- * @param {(error: object, actions: object) => void} parts.tell show an error elsewhere
+ * @param {(error: TypedError) => Actions} parts.actions for an error card
+ * @param {(error: TypedError, actions: Actions) => void} parts.tell show an error elsewhere
  */
 export function createConversation(parts) {
   const { engine, list, options, model, onBusy, announce, box } = parts;
-  /** @type {import('./turns.js').Turn[]} */
+  /** @type {Turn[]} */
   let turns = [];
-  const views = new Map(); // by turn
-  let current = null; // the id of the request under way
+  /** @type {Map<Turn, View>} */
+  const views = new Map();
+  /** @type {Map<Turn, Reply>} the views of replies */
+  const replies = new Map();
+  /** @type {number|null} the id of the request under way */
+  let current = null;
   const onward = button('Continue', 'copy', () => {
     continueReply();
     focusPrompt();
   });
   const border = element('p', 'border', 'Above this line is left out: the model is not sent it any more.');
 
+  /** @param {string} text */
   function say(text) {
     turns.push(userTurn(text));
     show();
@@ -50,7 +74,9 @@ export function createConversation(parts) {
 
   /** Let the model answer what was said last; gives why its reply ended. */
   function answer() {
-    const turn = replyTurn(model(), options().think);
+    const now = model();
+    if (!now) throw new TypeError('no model is there to answer');
+    const turn = replyTurn(now, options().think);
     turns.push(turn);
     show();
     return run(turn);
@@ -62,10 +88,15 @@ export function createConversation(parts) {
     if (turn && current === null) run(turn);
   }
 
-  /** Let a reply grow to its end. */
+  /**
+   * Let a reply grow to its end.
+   *
+   * @param {ReplyTurn} turn
+   */
   async function run(turn) {
-    const [mine, before, begun] = [turns, turn.end, turn.ids];
-    const view = views.get(turn);
+    const { end: before, ids: begun } = turn;
+    const mine = turns;
+    const view = replyOf(turn);
     turn.end = '';
     clearProblems();
     view.begin();
@@ -75,7 +106,7 @@ export function createConversation(parts) {
     try {
       const done = await request.result;
       turn.end = done.reason;
-      if (done.ids) turn.ids = [...begun, ...done.ids];
+      if ('ids' in done) turn.ids = [...begun, ...done.ids];
       view.finish(done);
       parts.onReply(done);
       if (mine === turns) announce(endOf(turn, view));
@@ -92,9 +123,14 @@ export function createConversation(parts) {
     return turn.end;
   }
 
-  /** Ask for a reply, or for the rest of one, of which the engine says again what there is. */
+  /**
+   * Ask for a reply, or for the rest of one, of which the engine says again what there is.
+   *
+   * @param {ReplyTurn} turn
+   * @param {number[]} begun
+   */
   function ask(turn, begun) {
-    const view = views.get(turn);
+    const view = replyOf(turn);
     const { opening, ...settings } = options();
     const messages = [...opening, ...history(turns)];
     const more = begun.length ? { begun } : {};
@@ -112,12 +148,20 @@ export function createConversation(parts) {
     }));
   }
 
-  /** Tell of an error; what was refused before the model said anything is taken back. */
+  /**
+   * Tell of an error; what was refused before the model said anything is taken back.
+   *
+   * @param {ReplyTurn} turn
+   * @param {TypedError} error
+   * @param {Actions} actions
+   * @param {number} length of what was sent
+   */
   function fail(turn, error, actions, length) {
     const isRefused = turn.end === '';
     if (isRefused) turns.splice(turns.indexOf(turn), 1);
     const text = isRefused && error.kept !== false ? takeBack() : '';
     const again = text ? () => box.again(text) : continueReply;
+    /** @type {Actions} */
     const ways = { ...actions, ...(text ? { retry: again, shorten: box.focus } : {}) };
     const { n_tokens = 0, n_most = 0 } = error;
     const need = { n_tokens, n_most, length, kept: isRefused ? 0 : 1 };
@@ -139,6 +183,10 @@ export function createConversation(parts) {
     return text;
   }
 
+  /**
+   * @param {Need} need
+   * @param {() => void} again
+   */
   function leaveOutAnd(need, again) {
     const count = leaveOut(turns, need);
     show();
@@ -156,22 +204,51 @@ export function createConversation(parts) {
     if (now) changeModel(turns, now);
     for (const [turn, view] of views) if (!turns.includes(turn)) forget(turn, view);
     for (const turn of turns) {
-      if (!views.has(turn)) views.set(turn, viewOf(turn));
-      const { element: article } = views.get(turn);
+      const { element: article } = viewOf(turn);
       if (!article.parentElement) list.append(article);
       article.classList.toggle('left-out', turn.leftOut);
     }
     const last = turns.findLast(({ leftOut }) => leftOut);
-    if (last) views.get(last).element.after(border);
+    if (last) viewOf(last).element.after(border);
     else border.remove();
     const open = now && unfinished(turns, now);
-    if (open) views.get(open).offer(onward);
+    if (open) replyOf(open).offer(onward);
     else onward.remove();
   }
 
+  /**
+   * @param {Turn} turn
+   * @param {View} view
+   */
   function forget(turn, view) {
     view.element.remove();
     views.delete(turn);
+    replies.delete(turn);
+  }
+
+  /**
+   * The view of a turn, made when it is first asked for.
+   *
+   * @param {Turn} turn
+   * @returns {View}
+   */
+  function viewOf(turn) {
+    const view = views.get(turn) ?? newView(turn);
+    views.set(turn, view);
+    return view;
+  }
+
+  /** @param {Turn} turn */
+  function newView(turn) {
+    if (turn.kind === 'user') return userMessage(textOf(turn));
+    return turn.kind === 'reply' ? replyOf(turn) : modelLine(turn);
+  }
+
+  /** @param {ReplyTurn} turn */
+  function replyOf(turn) {
+    const reply = replies.get(turn) ?? createReply(turn);
+    replies.set(turn, reply);
+    return reply;
   }
 
   function stop() {
@@ -199,12 +276,12 @@ export function createConversation(parts) {
   };
 }
 
-function viewOf(turn) {
-  if (turn.kind === 'user') return userMessage(textOf(turn));
-  return turn.kind === 'reply' ? createReply(turn) : modelLine(turn);
-}
-
-/** What is read out when a reply is over: that it is, and how it begins. */
+/**
+ * What is read out when a reply is over: that it is, and how it begins.
+ *
+ * @param {ReplyTurn} turn
+ * @param {Reply} view
+ */
 function endOf(turn, view) {
   const first = turn.parts.find(({ channel }) => channel !== 'thinking');
   const text = first?.channel === 'tool' ? `a call of ${first.name}` : view.beginning();

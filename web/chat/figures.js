@@ -4,7 +4,9 @@
  * A message of an engine that ended early tells less than another: what is not known is
  * left out.
  *
- * @typedef {import('../engine/worker.js').DoneMessage} DoneMessage
+ * @import { GenerateDone, StoppedDone } from '../engine/messages.js'
+ *
+ * @typedef {ReturnType<typeof startClock>} Clock
  */
 
 import { button, element, fact } from '../shared/dom.js';
@@ -25,6 +27,7 @@ export function startClock() {
   let first = 0;
   let last = 0;
   let tokens = 0;
+  /** @type {(from: number, to: number) => number} */
   const seconds = (from, to) => (to - from) / 1000;
 
   return {
@@ -42,7 +45,11 @@ export function startClock() {
   };
 }
 
-/** Write how fast a reply is while it grows; nothing as long as that says nothing. */
+/**
+ * Write how fast a reply is while it grows; nothing as long as that says nothing.
+ *
+ * @param {Clock} clock
+ */
 export function liveFigures(clock) {
   const span = clock.span();
   return clock.tokens() > 2 && span > 0.2 ? rate((clock.tokens() - 1) / span) : '';
@@ -51,20 +58,26 @@ export function liveFigures(clock) {
 /**
  * Make the figures of a reply that is over: a line, and the details where there are any.
  *
- * @param {DoneMessage|null} done null when the engine failed
- * @param {ReturnType<typeof startClock>} clock
+ * @param {GenerateDone|StoppedDone|null} done null when the engine failed
+ * @param {Clock} clock
  * @returns {HTMLElement[]}
  */
 export function replyFigures(done, clock) {
-  const line = element('span', 'figures', summary(done, clock));
-  const rows = detailRows(done ?? {}, clock);
+  const told = done && 'ids' in done ? done : null;
+  const line = element('span', 'figures', summary(told, clock));
+  const rows = told ? detailRows(told, clock) : [];
   if (!line.textContent || rows.length === 0) return [line];
   const list = element('dl', 'facts details');
   list.append(...rows);
   return [disclosure(line, list), list];
 }
 
-/** The engine's own figures where it gives them. */
+/**
+ * The engine's own figures where it gives them.
+ *
+ * @param {GenerateDone|null} done
+ * @param {Clock} clock
+ */
 function summary(done, clock) {
   const n = done?.n_generated ?? clock.tokens();
   if (!n) return '';
@@ -75,12 +88,16 @@ function summary(done, clock) {
   return parts.join(' · ');
 }
 
-/** @param {DoneMessage} done */
+/**
+ * @param {GenerateDone} done
+ * @param {Clock} clock
+ */
 function detailRows(done, clock) {
   const { n_prompt, n_reused, n_generated, prefill_seconds, decode_seconds, predicted } = done;
   const { bytes_per_second, weight_bytes, kv_bytes_read, n_dispatches } = done;
   if (!n_prompt) return [];
   const measured = n_generated > 1 && decode_seconds > 0 && (n_generated - 1) / decode_seconds;
+  /** @type {[string, string|number|false|undefined][]} */
   const known = [
     ['Prompt', `${count(n_prompt)} tokens${n_reused ? `, ${count(n_reused)} of them still in the cache` : ''}`],
     ['Prefill', prefill_seconds > 0 && rate((n_prompt - (n_reused ?? 0)) / prefill_seconds)],
@@ -94,13 +111,19 @@ function detailRows(done, clock) {
     ['Dispatches', n_dispatches && `${count(n_dispatches)} per token`],
     ['End', ENDS[done.reason]],
   ];
-  return known.filter(([, value]) => value).map(([name, value]) => fact(name, value));
+  return known.flatMap(([name, value]) => (value ? [fact(name, String(value))] : []));
 }
 
-/** A line that shows and hides what follows it. */
+/**
+ * A line that shows and hides what follows it.
+ *
+ * @param {HTMLElement} line
+ * @param {HTMLElement} content
+ */
 function disclosure(line, content) {
-  const toggle = button('', 'disclosure', () => show(content.hidden));
+  const toggle = button('', 'disclosure', () => show(Boolean(content.hidden)));
   toggle.append(line, element('span', 'visually-hidden', 'Details'));
+  /** @param {boolean} open */
   const show = (open) => {
     toggle.setAttribute('aria-expanded', String(open));
     content.hidden = !open;

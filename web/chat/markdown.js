@@ -16,6 +16,7 @@ const TAGS = [
 ];
 const ATTRIBUTES = ['align', 'checked', 'class', 'disabled', 'href', 'start', 'title', 'type'];
 /** What holds the parts of a block of which more may come. */
+/** @type {Record<string, string>} */
 const HOLDERS = { list: 'ul, ol', table: 'tbody', blockquote: 'blockquote', code: 'code' };
 const MAX_LABEL = 80; // characters
 
@@ -30,11 +31,15 @@ purify.addHook('afterSanitizeAttributes', (node) => {
  * @typedef {object} Shown a block on the page
  * @property {Block} block
  * @property {HTMLElement} root what it stands in, with those that go on with it
- * @property {Node[]} parts its own in there, where there may be others'
+ * @property {ChildNode[]} parts its own in there, where there may be others'
  */
 
-/** @type {WeakMap<HTMLElement, {blocks: ReturnType<typeof createBlocks>, shown: Shown[]}>} */
+/** @typedef {{blocks: ReturnType<typeof createBlocks>, shown: Shown[]}} State of an element */
+
+/** @type {WeakMap<HTMLElement, State>} */
 const rendered = new WeakMap();
+/** @type {WeakMap<Element, string>} */
+const names = new WeakMap(); // of regions, without numbers
 
 /**
  * Render Markdown into an element, keeping what has not changed.
@@ -43,8 +48,7 @@ const rendered = new WeakMap();
  * @param {string} text the whole text so far
  */
 export function renderMarkdown(root, text) {
-  if (!rendered.has(root)) rendered.set(root, { blocks: createBlocks(grammar), shown: [] });
-  const { blocks, shown } = rendered.get(root);
+  const { blocks, shown } = stateOf(root);
   const wanted = blocks.update(text);
   let isNew = false;
   wanted.forEach((block, i) => {
@@ -58,7 +62,22 @@ export function renderMarkdown(root, text) {
   if (isNew) nameRegions();
 }
 
-/** Remove a block and those after it. */
+/**
+ * @param {HTMLElement} root
+ * @returns {State}
+ */
+function stateOf(root) {
+  const state = rendered.get(root) ?? { blocks: createBlocks(grammar), shown: [] };
+  rendered.set(root, state);
+  return state;
+}
+
+/**
+ * Remove a block and those after it.
+ *
+ * @param {Shown[]} shown
+ * @param {number} from
+ */
 function truncate(shown, from) {
   for (const { block, root, parts } of shown.splice(from)) {
     if (block.joins) parts.forEach((part) => part.remove());
@@ -66,12 +85,23 @@ function truncate(shown, from) {
   }
 }
 
-/** Say whether a block may take the place of the one there and leave those after it. */
+/**
+ * Say whether a block may take the place of the one there and leave those after it.
+ *
+ * @param {Shown[]} shown
+ * @param {number} i
+ * @param {Block} block
+ */
 function canReplace(shown, i, block) {
   const { block: old } = shown[i];
   return shown.length > i + 1 && old.joins === block.joins && old.token.type === block.token.type;
 }
 
+/**
+ * @param {Shown[]} shown
+ * @param {number} i
+ * @param {Block} block
+ */
 function replace(shown, i, block) {
   const { root, parts } = shown[i];
   const made = renderBlock(block);
@@ -91,19 +121,35 @@ function replace(shown, i, block) {
   shown[i] = { block, root: made, parts: fresh };
 }
 
-/** @returns {Shown} */
+/**
+ * @param {HTMLElement} root
+ * @param {Block} block
+ * @param {Shown|undefined} before
+ * @returns {Shown}
+ */
 function append(root, block, before) {
   const made = renderBlock(block);
   const parts = partsOf(made, block);
-  if (block.joins) holder(before.root, block).append(...parts);
-  else root.append(made);
-  return { block, root: block.joins ? before.root : made, parts };
+  const home = block.joins && before ? before.root : made;
+  if (home === made) root.append(made);
+  else holder(home, block).append(...parts);
+  return { block, root: home, parts };
 }
 
-const holder = (root, { token }) => root.querySelector(HOLDERS[token.type]);
+/**
+ * What holds the parts; where the page lets none through, the block itself.
+ *
+ * @param {HTMLElement} root
+ * @param {Block} block
+ */
+const holder = (root, { token }) => root.querySelector(HOLDERS[token.type]) ?? root;
 
+/**
+ * @param {HTMLElement} root
+ * @param {Block} block
+ */
 function partsOf(root, block) {
-  return block.token.type in HOLDERS ? [...holder(root, block)?.childNodes ?? []] : [];
+  return block.token.type in HOLDERS ? [...holder(root, block).childNodes] : [];
 }
 
 /** @param {Block} block */
@@ -122,21 +168,29 @@ function renderBlock({ token }) {
   return block;
 }
 
-/** Give a code block its language and a button that copies it. */
+/**
+ * Give a code block its language and a button that copies it.
+ *
+ * @param {HTMLElement} pre
+ */
 function frameCode(pre) {
   const frame = document.createElement('div');
   frame.className = 'code';
   const head = document.createElement('div');
   head.className = 'code-head';
   const language = document.createElement('span');
-  language.textContent = /language-([\w+#.-]+)/.exec(pre.firstElementChild?.className)?.[1] ?? 'text';
+  language.textContent = /language-([\w+#.-]+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? 'text';
   head.append(language, copyButton('Copy code', () => pre.textContent));
   makeRegion(pre, `Code, ${language.textContent}`);
   pre.replaceWith(frame);
   frame.append(head, pre);
 }
 
-/** Let a wide table scroll by itself, by keyboard too. */
+/**
+ * Let a wide table scroll by itself, by keyboard too.
+ *
+ * @param {HTMLElement} table
+ */
 function frameTable(table) {
   const frame = document.createElement('div');
   frame.className = 'table';
@@ -147,24 +201,35 @@ function frameTable(table) {
   frame.append(table);
 }
 
+/**
+ * @param {HTMLElement} node
+ * @param {string} label
+ */
 function makeRegion(node, label) {
   node.tabIndex = 0;
   node.setAttribute('role', 'region');
-  node.label = label.length > MAX_LABEL ? `${label.slice(0, MAX_LABEL)}…` : label;
-  node.setAttribute('aria-label', node.label);
+  const name = label.length > MAX_LABEL ? `${label.slice(0, MAX_LABEL)}…` : label;
+  names.set(node, name);
+  node.setAttribute('aria-label', name);
 }
 
 /** Number the regions that would have the same name. */
 function nameRegions() {
   const seen = new Map();
   for (const node of document.querySelectorAll('.prose [role="region"]')) {
-    const n = (seen.get(node.label) ?? 0) + 1;
-    seen.set(node.label, n);
-    node.setAttribute('aria-label', n > 1 ? `${node.label}, ${n}` : node.label);
+    const name = names.get(node) ?? '';
+    const n = (seen.get(name) ?? 0) + 1;
+    seen.set(name, n);
+    node.setAttribute('aria-label', n > 1 ? `${name}, ${n}` : name);
   }
 }
 
-/** Make a button that copies what `text` returns and says so for a moment. */
+/**
+ * Make a button that copies what `text` returns and says so for a moment.
+ *
+ * @param {string} label
+ * @param {() => string} text
+ */
 export function copyButton(label, text) {
   const button = document.createElement('button');
   button.type = 'button';
@@ -179,12 +244,14 @@ export function copyButton(label, text) {
   return button;
 }
 
+/** @param {Element} link */
 function sealLink(link) {
   if (!LINKS.test(link.getAttribute('href') ?? '')) link.removeAttribute('href');
   link.setAttribute('target', '_blank');
   link.setAttribute('rel', 'noopener noreferrer nofollow');
 }
 
+/** @param {Element} input */
 function sealCheckbox(input) {
   if (input.getAttribute('type') !== 'checkbox') return input.remove();
   input.setAttribute('disabled', '');

@@ -11,14 +11,34 @@ const EMPTY = 'The model ended its reply at once.';
 const LONG = 2000;
 const LONG_LINES = 24;
 
-/** Make a person's message. */
+/**
+ * @import { GenerateDone, ProgressMessage, StoppedDone } from '../engine/messages.js'
+ * @import { ModelTurn, Part, ReplyTurn } from './turns.js'
+ *
+ * @typedef {ReturnType<typeof createReply>} Reply
+ *
+ * @typedef {object} Block a part of a reply on the page
+ * @property {string} channel
+ * @property {HTMLElement} root
+ * @property {(part: Part, over: boolean) => void} show
+ */
+
+/**
+ * Make a person's message.
+ *
+ * @param {string} text
+ */
 export function userMessage(text) {
   const article = element('article', 'message user');
   article.append(element('h2', 'visually-hidden', 'You'), bubble(text));
   return { element: article };
 }
 
-/** What a person said; of a long text the beginning, and all of it when asked for. */
+/**
+ * What a person said; of a long text the beginning, and all of it when asked for.
+ *
+ * @param {string} text
+ */
 function bubble(text) {
   const node = element('div', 'bubble');
   const said = element('div', 'said', text);
@@ -36,7 +56,11 @@ function bubble(text) {
   return node;
 }
 
-/** Make the line that says which model goes on from here. */
+/**
+ * Make the line that says which model goes on from here.
+ *
+ * @param {ModelTurn} turn
+ */
 export function modelLine({ model }) {
   return { element: element('p', 'border', `From here: ${model.name}`) };
 }
@@ -44,7 +68,7 @@ export function modelLine({ model }) {
 /**
  * Make a reply that grows as its turn does.
  *
- * @param {import('./turns.js').Turn} turn
+ * @param {ReplyTurn} turn
  */
 export function createReply(turn) {
   const article = element('article', 'message reply');
@@ -53,9 +77,11 @@ export function createReply(turn) {
   let meta = element('div', 'meta');
   article.append(element('h2', 'visually-hidden', 'Reply'), body, meta);
   /** What stood below the reply before it went on. */
-  let before = null;
-  let clock = null;
-  let blocks = [];
+  let before = meta;
+  let clock = startClock();
+  let live = element('p', 'figures');
+  /** @type {Block[]} */
+  const blocks = [];
   let frame = 0;
 
   /** The model is asked, for the first time or to go on. */
@@ -63,7 +89,8 @@ export function createReply(turn) {
     clock = startClock();
     before = meta;
     meta = element('div', 'meta');
-    meta.append(element('p', 'figures'));
+    live = element('p', 'figures');
+    meta.append(live);
     before.replaceWith(meta);
     waiting.textContent = 'Reading the message';
     waiting.hidden = false;
@@ -83,7 +110,7 @@ export function createReply(turn) {
       blocks[i].show(part, turn.end !== '' || i < turn.parts.length - 1);
     });
     for (const block of blocks.splice(turn.parts.length)) block.root.remove();
-    if (turn.end === '') meta.firstElementChild.textContent = liveFigures(clock);
+    if (turn.end === '') live.textContent = liveFigures(clock);
   }
 
   function grow() {
@@ -91,7 +118,7 @@ export function createReply(turn) {
     frame ||= requestAnimationFrame(render);
   }
 
-  /** @param {import('../engine/worker.js').DoneMessage|null} done null when the engine failed */
+  /** @param {GenerateDone|StoppedDone|null} done null when the engine failed */
   function finish(done) {
     cancelAnimationFrame(frame);
     render();
@@ -103,16 +130,21 @@ export function createReply(turn) {
       return;
     }
     meta.replaceChildren(...replyFigures(done, clock));
-    const cut = turn.end === 'stop' ? !turn.parts.length && EMPTY : ENDS[turn.end];
+    const cut = turn.end === 'stop' ? !turn.parts.length && EMPTY : turn.end && ENDS[turn.end];
     if (cut) meta.prepend(element('p', 'reason', cut));
     if (textOf(turn)) meta.append(copyButton('Copy reply', () => textOf(turn)));
   }
 
+  /** @param {ProgressMessage} message */
   function progress({ text: doing, done, total }) {
     waiting.textContent = `${doing}, ${count(done)} of ${count(total)} tokens`;
   }
 
-  /** Show a way to go on; one that is there already keeps its focus. */
+  /**
+   * Show a way to go on; one that is there already keeps its focus.
+   *
+   * @param {HTMLElement} way
+   */
   function offer(way) {
     if (way.parentElement !== meta) meta.append(way);
   }
@@ -120,19 +152,28 @@ export function createReply(turn) {
   /** Return how it begins, as it is read. */
   function beginning() {
     const first = body.querySelector('.prose:not(.thoughts) > *');
-    return first ? first.innerText.replace(/\s+/g, ' ').trim() : '';
+    return first instanceof HTMLElement ? first.innerText.replace(/\s+/g, ' ').trim() : '';
   }
 
   return { element: article, begin, grow, progress, finish, offer, beginning };
 }
 
-/** A part that is read: text, or a call of a tool. */
+/**
+ * A part that is read: text, or a call of a tool.
+ *
+ * @param {Part['channel']} channel
+ * @returns {Block}
+ */
 function textBlock(channel) {
   const root = element('div', 'prose');
   return { channel, root, show: (part) => renderMarkdown(root, markdownOf(part)) };
 }
 
-/** The model's thoughts, folded away. */
+/**
+ * The model's thoughts, folded away.
+ *
+ * @returns {Block}
+ */
 function thoughtsBlock() {
   const root = element('details', 'thinking');
   const summary = element('summary', '', 'Thinking');
@@ -141,6 +182,10 @@ function thoughtsBlock() {
   let start = performance.now();
   let ended = false;
 
+  /**
+   * @param {Part} part
+   * @param {boolean} over
+   */
   function show(part, over) {
     root.classList.toggle('live', !over);
     renderMarkdown(body, part.text);
@@ -153,4 +198,5 @@ function thoughtsBlock() {
   return { channel: 'thinking', root, show };
 }
 
+/** @param {number} ms */
 const span = (ms) => (ms < 1000 ? 'a moment' : duration(ms / 1000));

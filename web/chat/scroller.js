@@ -27,7 +27,11 @@ export function createScroller(area, jump, active) {
     show();
   }
 
-  /** Show something from its beginning, and not what comes behind it. */
+  /**
+   * Show something from its beginning, and not what comes behind it.
+   *
+   * @param {HTMLElement} node
+   */
   function reveal(node) {
     following = false;
     node.scrollIntoView({ block: 'start' });
@@ -60,7 +64,6 @@ export function createScroller(area, jump, active) {
     area.focus({ preventScroll: true });
   });
   const resized = new ResizeObserver(onResize);
-  resized.observe(area.firstElementChild);
-  resized.observe(area);
+  for (const each of [area, ...area.children]) resized.observe(each);
   return { toEnd, reveal, isFollowing: () => following };
 }

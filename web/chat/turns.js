@@ -15,27 +15,50 @@
  * @property {string} name
  * @property {string} source where it came from, for models of one name
  *
- * @typedef {object} Turn
- * @property {'user'|'reply'|'model'} kind the person's, a model's, or the line that says
- *   that another model goes on from here
+ * @typedef {UserTurn|ReplyTurn|ModelTurn} Turn
+ *
+ * @typedef {object} UserTurn what a person says
+ * @property {'user'} kind
  * @property {Part[]} parts
  * @property {boolean} leftOut whether models are not sent it any more
- * @property {Model} [model] whose reply it is, or the one that goes on
- * @property {boolean} [think] whether the reply was asked for with thoughts
- * @property {string} [end] of a reply: why it ended, as ENDS has it; empty while it grows
- * @property {number[]} [ids] the reply's tokens so far, from which it can go on
+ *
+ * @typedef {object} ReplyTurn
+ * @property {'reply'} kind
+ * @property {Part[]} parts
+ * @property {boolean} leftOut
+ * @property {Model} model whose it is
+ * @property {boolean} think whether it was asked for with thoughts
+ * @property {End} end why it ended; empty while it grows
+ * @property {number[]} ids its tokens so far, from which it can go on
+ *
+ * @typedef {''|'failed'|GenerateDone['reason']} End
+ *
+ * @typedef {object} ModelTurn the line that says that another model goes on from here
+ * @property {'model'} kind
+ * @property {Part[]} parts
+ * @property {boolean} leftOut
+ * @property {Model} model
+ *
+ * @import { ChatMessage, GenerateDone, TokenMessage } from '../engine/messages.js'
  */
 
 const ROOM = 3 / 4; // of the context may be taken by what is sent, so that a reply has some
 const SHORTEST = 2048; // tokens of a context
 const CUT = new Set(['stopped', 'length', 'context', 'failed']);
 
-/** @returns {Turn} */
+/**
+ * @param {string} text
+ * @returns {UserTurn}
+ */
 export function userTurn(text) {
   return { kind: 'user', parts: [{ channel: 'content', text }], leftOut: false };
 }
 
-/** @returns {Turn} */
+/**
+ * @param {Model} model
+ * @param {boolean} think
+ * @returns {ReplyTurn}
+ */
 export function replyTurn(model, think) {
   return { kind: 'reply', parts: [], leftOut: false, model, think, end: '', ids: [] };
 }
@@ -43,8 +66,8 @@ export function replyTurn(model, think) {
 /**
  * Add what a token message brings to a reply.
  *
- * @param {Turn} turn
- * @param {import('../engine/worker.js').TokenMessage} message
+ * @param {ReplyTurn} turn
+ * @param {TokenMessage} message
  */
 export function grow(turn, { channel, text, name, args, ids = [] }) {
   turn.ids.push(...ids);
@@ -54,12 +77,20 @@ export function grow(turn, { channel, text, name, args, ids = [] }) {
   else turn.parts.push({ channel, text });
 }
 
-/** Write a part as Markdown: a call as its JSON. */
+/**
+ * Write a part as Markdown: a call as its JSON.
+ *
+ * @param {Part} part
+ */
 export function markdownOf({ channel, text }) {
   return channel === 'tool' ? `\`\`\`json\n${text}\n\`\`\`` : text;
 }
 
-/** Return what a reply says, its calls among the text, without its thoughts. */
+/**
+ * Return what a reply says, its calls among the text, without its thoughts.
+ *
+ * @param {Turn} turn
+ */
 export function textOf({ parts }) {
   const said = parts.filter(({ channel }) => channel !== 'thinking');
   return said.map(markdownOf).join('\n\n').trim();
@@ -69,9 +100,10 @@ export function textOf({ parts }) {
  * Return what a model is sent: roles alternate, and what says nothing is left out.
  *
  * @param {Turn[]} turns
- * @returns {object[]} messages as the chat API has them
+ * @returns {ChatMessage[]}
  */
 export function history(turns) {
+  /** @type {ChatMessage[]} */
   const messages = [];
   for (const turn of turns) {
     const message = turn.leftOut ? null : messageOf(turn);
@@ -83,20 +115,30 @@ export function history(turns) {
   return messages;
 }
 
-function messageOf({ kind, parts, end }) {
+/**
+ * @param {Turn} turn
+ * @returns {ChatMessage|null}
+ */
+function messageOf(turn) {
+  const { kind, parts } = turn;
   const content = parts
     .filter(({ channel }) => channel === 'content')
     .map(({ text }) => text)
     .join('');
   if (kind === 'user') return { role: 'user', content };
   const calls = parts.filter(({ channel }) => channel === 'tool').map(callOf);
-  if (kind !== 'reply' || !end || !(content || calls.length)) return null;
+  if (turn.kind !== 'reply' || !turn.end || !(content || calls.length)) return null;
   return { role: 'assistant', content, ...(calls.length ? { tool_calls: calls } : {}) };
 }
 
+/** @param {Part} call */
 const callOf = ({ name, args }) => ({ type: 'function', function: { name, arguments: args } });
 
-/** Say whether what was said last waits for its answer. */
+/**
+ * Say whether what was said last waits for its answer.
+ *
+ * @param {Turn[]} turns
+ */
 export function isUnanswered(turns) {
   return turns.findLast(({ kind }) => kind !== 'model')?.kind === 'user';
 }
@@ -107,6 +149,7 @@ export function isUnanswered(turns) {
  *
  * @param {Turn[]} turns
  * @param {Model|null} model
+ * @returns {ReplyTurn|null}
  */
 export function unfinished(turns, model) {
   const turn = turns.at(-1);
@@ -124,13 +167,16 @@ export function unfinished(turns, model) {
 export function changeModel(turns, model) {
   const last = turns.findLastIndex(({ kind }) => kind === 'reply');
   const line = turns.findIndex(({ kind }, i) => kind === 'model' && i > last);
-  if (line >= 0 && turns[line].model.key === model.key) return;
+  if (line >= 0 && modelOf(turns[line])?.key === model.key) return;
   if (line >= 0) turns.splice(line, 1);
-  const before = turns[last]?.model;
+  const before = modelOf(turns[last]);
   if (!before || before.key === model.key) return;
   const name = before.name === model.name ? `${model.name} (${model.source})` : model.name;
   turns.push({ kind: 'model', parts: [], leftOut: false, model: { ...model, name } });
 }
+
+/** @param {Turn|undefined} turn */
+const modelOf = (turn) => (turn && 'model' in turn ? turn.model : null);
 
 /**
  * Leave out the oldest turns, each question with its reply, so that the rest fits and a
@@ -162,7 +208,12 @@ export function leaveOut(turns, need) {
   return count;
 }
 
-/** Say whether what has to stay would fit. */
+/**
+ * Say whether what has to stay would fit.
+ *
+ * @param {Turn[]} turns
+ * @param {Need} need
+ */
 export function canLeaveOut(turns, { n_tokens, n_most, length, kept }) {
   const exchanges = oldest(turns, kept);
   const rest = length - exchanges.reduce((sum, exchange) => sum + lengthOf(exchange), 0);
@@ -183,8 +234,14 @@ export function longerContext({ n_tokens = 0 }, { n_ctx, n_ctx_train }) {
   return Math.min(wanted, n_ctx_train);
 }
 
-/** The turns that count, by question, but for the last ones. */
+/**
+ * The turns that count, by question, but for the last ones.
+ *
+ * @param {Turn[]} turns
+ * @param {number} kept
+ */
 function oldest(turns, kept) {
+  /** @type {Turn[][]} */
   const exchanges = [];
   for (const turn of turns.filter(({ leftOut }) => !leftOut)) {
     if (turn.kind === 'user') exchanges.push([turn]);
@@ -193,10 +250,18 @@ function oldest(turns, kept) {
   return exchanges.slice(0, exchanges.length - kept);
 }
 
-/** Count the characters of what is sent. */
+/**
+ * Count the characters of what is sent.
+ *
+ * @param {Turn[]} turns
+ */
 function lengthOf(turns) {
   return JSON.stringify(history(turns)).length;
 }
 
-/** Count the characters of all that is sent. */
+/**
+ * Count the characters of all that is sent.
+ *
+ * @param {ChatMessage[]} messages
+ */
 export const lengthOfMessages = (messages) => JSON.stringify(messages).length;

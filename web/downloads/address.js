@@ -5,6 +5,10 @@
  * @property {string} url
  * @property {string} name
  * @property {string|null} expected its SHA-256 in hexadecimal, where it is known
+ *
+ * @typedef {{protocol: string}} Page where the page itself is
+ *
+ * @import { TypedError } from '../engine/messages.js'
  */
 
 import { fileOf, filesOf, isPage, repositoryFiles } from './hosts.js';
@@ -25,6 +29,7 @@ const LINK = /https?:\/\/[^\s<>"'`)\]”’»]+/gi;
 const AROUND = ['<>', '""', "''", '``', '()', '[]', '“”', '‘’', '«»'];
 const ON_DISK = 'It is on your disk: choose it with “Choose a model file”, or drop it.';
 const COPY_LINK = 'Copy the address of the download link.';
+/** @type {Record<string, string>} */
 const REMEDIES = {
   'magnet:': `Browsers cannot load torrents. ${CHOOSE_FILE}`,
   'ftp:': `Browsers do not load from ftp. ${CHOOSE_FILE}`,
@@ -36,16 +41,16 @@ const REMEDIES = {
  *
  * @param {string} text the address; `#sha256=…` in it says what its file is
  * @param {string} digests the SHA-256 of each file, in order, as sha256sum prints them
- * @param {{protocol: string}} page where the page itself is
+ * @param {Page} page
  * @returns {Wanted[]}
- * @throws {import('../engine/worker.js').TypedError}
+ * @throws {TypedError}
  */
 export function readAddress(text, digests, page) {
   const url = parse(text, page);
   const fragment = /^#sha-?256[=:-](.*)$/i.exec(url.hash)?.[1];
   url.hash = '';
   const files = shards(url);
-  const mine = files.find((file) => file.url === url.href);
+  const mine = files.find((file) => file.url === url.href) ?? files[0];
   mine.expected = ofName(mine.name);
   if (fragment !== undefined) expect(mine, readDigests(fragment, 1)[0]);
   if (digests.trim()) {
@@ -54,6 +59,10 @@ export function readAddress(text, digests, page) {
   return files;
 }
 
+/**
+ * @param {string} text
+ * @param {Page} page
+ */
 function parse(text, page) {
   const bare = unwrap(text);
   const hasPort = HOST_AND_PORT.test(bare);
@@ -64,21 +73,26 @@ function parse(text, page) {
   const hasScheme = SCHEME.test(bare) && !hasPort;
   const full = hasScheme ? bare : withScheme(bare);
   const url = bare && URL.canParse(full) ? new URL(full) : null;
-  const isWeb = ['http:', 'https:'].includes(url?.protocol);
+  const isWeb = url !== null && ['http:', 'https:'].includes(url.protocol);
   if (!isWeb || !(hasScheme || HOST.test(url.hostname))) {
-    throw notAnAddress(bare, REMEDIES[url?.protocol] ?? COPY_LINK);
+    throw notAnAddress(bare, REMEDIES[url?.protocol ?? ''] ?? COPY_LINK);
   }
   const file = fileOf(url);
   refuse(file, page);
   return file;
 }
 
+/** @param {string} address */
 function withScheme(address) {
   const host = address.replace(/^\/\//, '');
   return `${LOOPBACK.test(host.split(/[:/](?!:)/, 1)[0]) ? 'http' : 'https'}://${host}`;
 }
 
-/** Take an address out of what it was copied with: quotes, brackets, a command, a full stop. */
+/**
+ * Take an address out of what it was copied with: quotes, brackets, a command, a full stop.
+ *
+ * @param {string} text
+ */
 function unwrap(text) {
   const links = text.match(LINK) ?? [];
   const isWithin = links.length === 1 && !text.trimStart().startsWith(links[0]);
@@ -91,6 +105,10 @@ function unwrap(text) {
   return links.length > 1 ? '' : bare;
 }
 
+/**
+ * @param {string} text
+ * @param {string} remedy
+ */
 function notAnAddress(text, remedy) {
   return wrong('This is no address of a file', {
     found: text.slice(0, 200) || 'nothing, or more than one address',
@@ -99,7 +117,11 @@ function notAnAddress(text, remedy) {
   });
 }
 
-/** A name as Ollama takes it, of its own library or of Hugging Face. */
+/**
+ * A name as Ollama takes it, of its own library or of Hugging Face.
+ *
+ * @param {string} name
+ */
 function forOllama(name) {
   const files = repositoryFiles(name);
   if (files) return notAFile(name, files);
@@ -111,6 +133,10 @@ function forOllama(name) {
   });
 }
 
+/**
+ * @param {string} found
+ * @param {string} files
+ */
 function notAFile(found, files) {
   return wrong('This is the address of a page, not of a file', {
     found: found.slice(0, 200),
@@ -122,7 +148,12 @@ function notAFile(found, files) {
   });
 }
 
-/** Throw why a browser cannot download it, where the address itself says so. */
+/**
+ * Throw why a browser cannot download it, where the address itself says so.
+ *
+ * @param {URL} url
+ * @param {Page} page
+ */
 function refuse(url, page) {
   if (url.username || url.password) {
     throw wrong('An address with a password cannot be used', {
@@ -147,7 +178,12 @@ function refuse(url, page) {
   }
 }
 
-/** All parts of a split model from the address of one of them; else the file itself. */
+/**
+ * All parts of a split model from the address of one of them; else the file itself.
+ *
+ * @param {URL} url
+ * @returns {Wanted[]}
+ */
 function shards(url) {
   const cut = url.pathname.lastIndexOf('/') + 1;
   const folder = url.pathname.slice(0, cut);
@@ -170,13 +206,21 @@ function shards(url) {
   });
 }
 
+/**
+ * @param {URL} url
+ * @returns {Wanted}
+ */
 function wanted(url) {
   return { url: url.href, name: fileName(url), expected: null };
 }
 
-/** The last part of the path, as a name that every file system takes. */
+/**
+ * The last part of the path, as a name that every file system takes.
+ *
+ * @param {URL} url
+ */
 function fileName(url) {
-  const last = url.pathname.split('/').at(-1);
+  const last = url.pathname.slice(url.pathname.lastIndexOf('/') + 1);
   let name = last;
   try {
     name = decodeURIComponent(last);
@@ -187,11 +231,19 @@ function fileName(url) {
   return name.slice(-120) || 'model';
 }
 
-/** Blobs are named after what they hold. */
+/**
+ * Blobs are named after what they hold.
+ *
+ * @param {string} name
+ */
 function ofName(name) {
   return /^sha256-([0-9a-f]{64})$/i.exec(name)?.[1].toLowerCase() ?? null;
 }
 
+/**
+ * @param {string} text
+ * @param {number} n
+ */
 function readDigests(text, n) {
   const found = (text.match(DIGEST) ?? []).map((digest) => digest.toLowerCase());
   if (found.length === n) return found;
@@ -202,6 +254,10 @@ function readDigests(text, n) {
   });
 }
 
+/**
+ * @param {Wanted} file
+ * @param {string} digest
+ */
 function expect(file, digest) {
   if (file.expected && file.expected !== digest) {
     throw wrong('Two different digests are given', {
@@ -213,6 +269,13 @@ function expect(file, digest) {
   file.expected = digest;
 }
 
+/**
+ * @param {string} what
+ * @param {Partial<TypedError>} details
+ * @returns {TypedError}
+ */
 function wrong(what, details) {
-  return { kind: 'error', type: 'DownloadError', found: '', expected: '', ...details, what };
+  return {
+    kind: 'error', type: 'DownloadError', found: '', expected: '', remedy: '', ...details, what,
+  };
 }

@@ -5,15 +5,17 @@
  * that brings it, which needs no If-Range: that header would cost a question beforehand
  * (CORS), which many servers answer with no.
  *
- * @typedef {import('./store.js').Part} Part
+ * @import { TypedError } from '../engine/messages.js'
+ * @import { Mark, Part } from './store.js'
  *
- * @typedef {object} Verdict
- * @property {'append'|'whole'|'changed'|'later'} use the bytes follow those that are
- *   here; they are the whole file; it is another file now; the server wants to be asked
- *   again later
- * @property {number|null} [size] of the whole file
- * @property {{etag: string, modified: string}} [mark]
- * @property {string} [found] what the server said, where its bytes cannot be used
+ * @typedef {Usable|{use: 'changed'}|{use: 'later', found: string}} Verdict on an answer: its
+ *   bytes can be used; it is another file now; the server wants to be asked again later,
+ *   and what it said
+ *
+ * @typedef {object} Usable
+ * @property {'append'|'whole'} use the bytes follow those that are here, or are the whole file
+ * @property {number|null} size of the whole file
+ * @property {Mark} mark
  */
 
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -26,7 +28,7 @@ const CLOSED = new Set([401, 403, 407]);
  * @param {Part} part what was asked for: all that lies after `part.done`
  * @param {{status: number, headers: Headers}} response
  * @returns {Verdict}
- * @throws {import('../engine/worker.js').TypedError}
+ * @throws {TypedError}
  */
 export function judge(part, { status, headers }) {
   const mark = { etag: headers.get('ETag') ?? '', modified: headers.get('Last-Modified') ?? '' };
@@ -41,6 +43,13 @@ export function judge(part, { status, headers }) {
   throw refused(part.name, status);
 }
 
+/**
+ * @param {Part} part
+ * @param {Headers} headers
+ * @param {number|null} length
+ * @param {Mark} mark
+ * @returns {Verdict}
+ */
 function judgeRange(part, headers, length, mark) {
   const text = headers.get('Content-Range');
   const shown = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(text ?? '');
@@ -55,12 +64,17 @@ function judgeRange(part, headers, length, mark) {
     type: 'DownloadError',
     what: `${part.name}: the server sends another range than it was asked for`,
     found: text ?? `${length ?? 'an unknown number of'} bytes`,
-    expected: `bytes ${part.done}-${size - 1}/${size}`,
+    expected: size === null ? '' : `bytes ${part.done}-${size - 1}/${size}`,
     remedy: 'What is here is kept. Try again, or use another server.',
   };
 }
 
-/** Tell whether the server still has the version that a part is of, as far as it says. */
+/**
+ * Tell whether the server still has the version that a part is of, as far as it says.
+ *
+ * @param {Part} part
+ * @param {{size: number|null, mark: Mark}} version
+ */
 function same(part, { size, mark }) {
   const { etag, modified } = part.mark;
   if (part.size !== null && size !== null && size !== part.size) return false;
@@ -71,13 +85,23 @@ function same(part, { size, mark }) {
   return part.expected !== null;
 }
 
-/** A weak tag stands for the same meaning, not for the same bytes. */
+/**
+ * A weak tag stands for the same meaning, not for the same bytes.
+ *
+ * @param {string} etag
+ */
 const isStrong = (etag) => etag !== '' && !etag.startsWith('W/');
 
+/** @param {string|null} text */
 function number(text) {
   return /^\d+$/.test(text ?? '') ? Number(text) : null;
 }
 
+/**
+ * @param {string} name
+ * @param {number} status
+ * @returns {TypedError}
+ */
 function refused(name, status) {
   let remedy = 'Check the address.';
   if (GONE.has(status)) remedy = 'There is no such file: check the address.';
@@ -95,7 +119,13 @@ function refused(name, status) {
   };
 }
 
-/** A connection that cannot be made, or breaks again and again. */
+/**
+ * A connection that cannot be made, or breaks again and again.
+ *
+ * @param {Part} part
+ * @param {string} found
+ * @returns {TypedError}
+ */
 export function unreachable({ name, url, done }, found) {
   const { origin } = new URL(url);
   return {

@@ -1,26 +1,40 @@
-/** The page's end of the download worker; its messages are described there. */
-
 /**
- * Start the worker when it is first needed.
+ * The page's end of the download worker; its messages are described in messages.js.
  *
- * @returns {{send: Function, stop: (id: number) => void}}
+ * @import { TypedError } from '../engine/messages.js'
+ * @import {
+ *   Answer, DoneMessage, DownloadMessage, ProgressMessage, StopMessage, VerifyMessage,
+ * } from './messages.js'
+ *
+ * @typedef {Omit<DownloadMessage, 'id'>|Omit<VerifyMessage, 'id'>} Request
+ *
+ * @typedef {object} Pending a request under way
+ * @property {(message: ProgressMessage) => void} onProgress
+ * @property {(message: DoneMessage) => void} resolve
+ * @property {(error: TypedError) => void} reject
  */
+
+/** Start the worker when it is first needed. */
 export function createDownloader() {
   /** @type {Worker|null} */
   let worker = null;
   let lastId = 0;
+  /** @type {Map<number, Pending>} */
   const pending = new Map();
 
+  /** @param {MessageEvent<Answer>} event */
   function receive({ data: message }) {
     const request = pending.get(message.id);
+    if (!request) return null;
     if (message.kind === 'progress') return request.onProgress(message);
     pending.delete(message.id);
     return message.kind === 'done' ? request.resolve(message) : request.reject(message);
   }
 
+  /** @param {ErrorEvent} event */
   function crash(event) {
     event.preventDefault();
-    worker.terminate();
+    worker?.terminate();
     worker = null;
     const requests = [...pending.values()];
     pending.clear();
@@ -31,23 +45,41 @@ export function createDownloader() {
     worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
     worker.addEventListener('message', receive);
     worker.addEventListener('error', crash);
+    return worker;
   }
 
-  /** Send a request; its result settles with `done` or with a typed error. */
+  /**
+   * Send a request; its result settles with `done` or with a typed error.
+   *
+   * @param {Request} message
+   * @param {Pending['onProgress']} onProgress
+   */
   function send(message, onProgress) {
-    if (!worker) start();
+    const target = worker ?? start();
     lastId += 1;
     const id = lastId;
+    /** @type {Promise<DoneMessage>} */
     const result = new Promise((resolve, reject) => {
       pending.set(id, { onProgress, resolve, reject });
     });
-    worker.postMessage({ id, ...message });
+    target.postMessage({ id, ...message });
     return { id, result };
   }
 
-  return { send, stop: (id) => worker?.postMessage({ id, kind: 'stop' }) };
+  /** @param {number} id */
+  function stop(id) {
+    /** @type {StopMessage} */
+    const message = { id, kind: 'stop' };
+    worker?.postMessage(message);
+  }
+
+  return { send, stop };
 }
 
+/**
+ * @param {string} text
+ * @returns {TypedError}
+ */
 function crashed(text) {
   return {
     kind: 'error',

@@ -7,18 +7,39 @@
  */
 
 import '../vendor/sha256.umd.min.js';
-import { fullError, saveRecord } from './store.js';
+import { fullError } from './errors.js';
+import { partHandle, saveRecord } from './store.js';
 
-const { createSHA256 } = globalThis.hashwasm; // a script that knows no modules
+const { createSHA256 } = hashwasm;
 
 const BLOCK = 4 << 20; // bytes of one read
 const MAGIC = 'GGUF';
+
+/**
+ * @import { TypedError } from '../engine/messages.js'
+ * @import { ModelRecord, Part } from './store.js'
+ *
+ * @typedef {Awaited<ReturnType<typeof openSink>>} Sink
+ */
+
+/**
+ * Open a file of a model for writing, made if need be.
+ *
+ * @param {string} id
+ * @param {string} name
+ */
+export async function openPart(id, name) {
+  return (await partHandle(id, name)).createSyncAccessHandle();
+}
 
 /**
  * Take the room for a whole file before its bytes are fetched.
  *
  * What the browser says is free is no measure: Chrome tells every page of 10 GiB. How
  * much it really gives is found by trying, which writes nothing.
+ *
+ * @param {FileSystemSyncAccessHandle} access
+ * @param {Part} part
  */
 export function reserve(access, { name, size }) {
   if (size === null || access.getSize() >= size || grow(access, size)) return;
@@ -31,7 +52,12 @@ export function reserve(access, { name, size }) {
   throw fullError(name, granted, size);
 }
 
-/** Resize a file; false when the browser refuses, which not every one says aloud. */
+/**
+ * Resize a file; false when the browser refuses, which not every one says aloud.
+ *
+ * @param {FileSystemSyncAccessHandle} access
+ * @param {number} size
+ */
 function grow(access, size) {
   try {
     access.truncate(size);
@@ -44,8 +70,8 @@ function grow(access, size) {
 /**
  * Open a file's end for writing: the file and its digest go on where the record says.
  *
- * @param {import('./store.js').ModelRecord} record
- * @param {import('./store.js').Part} part
+ * @param {ModelRecord} record
+ * @param {Part} part
  * @param {FileSystemSyncAccessHandle} access
  */
 export async function openSink(record, part, access) {
@@ -54,7 +80,7 @@ export async function openSink(record, part, access) {
 
   /** Take up where the record says; false when what it tells of is not there. */
   function restore() {
-    if (!part.done || access.getSize() < part.done) return false;
+    if (!part.done || !part.hash || access.getSize() < part.done) return false;
     try {
       hasher.load(Uint8Array.from(part.hash));
     } catch {
@@ -68,6 +94,7 @@ export async function openSink(record, part, access) {
     Object.assign(part, { done: 0, hash: null });
   }
 
+  /** @param {Uint8Array<ArrayBuffer>} data */
   function write(data) {
     if (part.size !== null && part.done + data.length > part.size) throw spoilt(tooLong(part));
     const written = access.write(data, { at: part.done });
@@ -89,7 +116,11 @@ export async function openSink(record, part, access) {
     if (text !== MAGIC) throw spoilt(noModel(part, text));
   }
 
-  /** What has arrived is not the file: nothing of it is kept. */
+  /**
+   * What has arrived is not the file: nothing of it is kept.
+   *
+   * @param {TypedError} error
+   */
   function spoilt(error) {
     rewind();
     return error;
@@ -111,6 +142,11 @@ export async function openSink(record, part, access) {
   return { rewind, reserve: () => reserve(access, part), write, save, finish };
 }
 
+/**
+ * @param {Part} part
+ * @param {string} text
+ * @returns {TypedError}
+ */
 function noModel({ name }, text) {
   return {
     kind: 'error',
@@ -122,6 +158,10 @@ function noModel({ name }, text) {
   };
 }
 
+/**
+ * @param {Part} part
+ * @returns {TypedError}
+ */
 function tooLong({ name, size }) {
   return {
     kind: 'error',
@@ -133,7 +173,13 @@ function tooLong({ name, size }) {
   };
 }
 
-/** Compute the SHA-256 of a file; `onBytes` is told of each block that was read. */
+/**
+ * Compute the SHA-256 of a file; `onBytes` is told of each block that was read.
+ *
+ * @param {File} file
+ * @param {(nBytes: number) => void} onBytes
+ * @param {AbortSignal} signal
+ */
 export async function digest(file, onBytes, signal) {
   const hasher = await createSHA256();
   for (let begin = 0; begin < file.size; begin += BLOCK) {

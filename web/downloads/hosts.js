@@ -30,11 +30,12 @@ const HOSTS = [
   },
   { host: /^(?:www\.)?ollama\.com$/, file: /\/blobs\// },
 ];
-/** A mirror of Hugging Face, whoever runs it. */
+/** @type {[RegExp, string]} a mirror of Hugging Face, whoever runs it */
 const MIRRORED = [/^((?:\/[^/]+){2})\/blob\/(?=[^/]+\/.*\.gguf$)/i, '$1/resolve/'];
 /** What stands where an owner's name would. */
 const RESERVED = new Set(['models', 'datasets', 'spaces', 'docs', 'collections', 'papers']);
 
+/** @param {URL} url */
 const hostOf = ({ hostname }) => HOSTS.find(({ host }) => host.test(hostname));
 
 /**
@@ -46,18 +47,26 @@ export function fileOf(url) {
   const file = new URL(url);
   const host = hostOf(url);
   const rule = host ? host.page : MIRRORED;
-  if (rule) file.pathname = url.pathname.replace(...rule);
+  if (rule) file.pathname = url.pathname.replace(rule[0], rule[1]);
   if (/(?:^|\.)hf\.co$/.test(url.hostname)) file.hostname = 'huggingface.co';
   return file;
 }
 
-/** Say whether an address is that of a page, of a host whose pages are known. */
+/**
+ * Say whether an address is that of a page, of a host whose pages are known.
+ *
+ * @param {URL} url
+ */
 export function isPage(url) {
   const host = hostOf(url);
   return Boolean(host && !host.file.test(url.pathname));
 }
 
-/** Return where a page's files are listed; empty when that cannot be told. */
+/**
+ * Return where a page's files are listed; empty when that cannot be told.
+ *
+ * @param {URL} url
+ */
 export function filesOf(url) {
   const path = url.pathname.split('/').filter(Boolean);
   const host = hostOf(url);
@@ -67,7 +76,11 @@ export function filesOf(url) {
     ? `${url.origin}${listed}` : '';
 }
 
-/** Return where the files are listed of a repository named as Ollama does; else nothing. */
+/**
+ * Return where the files are listed of a repository named as Ollama does; else nothing.
+ *
+ * @param {string} name
+ */
 export function repositoryFiles(name) {
   const bare = name.replace(/^https?:\/\//i, '');
   const [, repository] = /^(?:hf|huggingface)\.co\/([^/:]+\/[^/:]+)(?::[^/]*)?$/i.exec(bare) ?? [];

@@ -1,11 +1,23 @@
-/** A downloaded model in the list: what is here of it, and what can be done with it. */
+/**
+ * A downloaded model in the list: what is here of it, and what can be done with it.
+ *
+ * @import { Fault, ModelRecord } from './store.js'
+ *
+ * @typedef {keyof typeof LABELS} Action
+ * @typedef {'downloading'|'verifying'} Doing what is being done with a model
+ * @typedef {Doing|'complete'|'partial'|'damaged'} State
+ */
 
 import { button, element } from '../shared/dom.js';
 import { bytes } from '../shared/format.js';
 import { createProgress } from '../models/files.js';
 import { doneBytes, stateOf, totalBytes } from './store.js';
 
-/** What can be done in each state, the likeliest first. */
+/**
+ * What can be done in each state, the likeliest first.
+ *
+ * @type {Record<State, Action[]>}
+ */
 const ACTIONS = {
   downloading: ['pause', 'remove'],
   verifying: ['stop'],
@@ -28,7 +40,7 @@ const LOOK = 'secondary small';
  * Make a model's line.
  *
  * @param {string} name
- * @param {Record<string, () => void>} actions what each button does, by name
+ * @param {Record<Action, () => void>} actions what each button does, by name
  */
 export function createItem(name, actions) {
   const node = element('li', 'download');
@@ -43,39 +55,46 @@ export function createItem(name, actions) {
   detail.append(stage, figures);
   const note = element('p', 'help');
   const row = element('p', 'download-actions');
+  /** @param {Action} key */
   const make = (key) => {
     const act = actions[key];
     const made = key === 'remove' ? confirmed(act) : button(LABELS[key], LOOK, act);
     made.append(element('span', 'visually-hidden', ` ${name}`));
     return made;
   };
-  const buttons = Object.fromEntries(Object.keys(LABELS).map((key) => [key, make(key)]));
-  row.append(...Object.values(buttons));
+  const names = /** @type {Action[]} */ (Object.keys(LABELS));
+  const buttons = new Map(names.map((key) => [key, make(key)]));
+  row.append(...buttons.values());
   node.append(head, bar, detail, note, row);
   const progress = createProgress({ bar, stage, figures });
   let said = '';
 
   /**
-   * @param {import('./store.js').ModelRecord|null} record
-   * @param {{kind: string}|null} run what is being done with it
+   * @param {ModelRecord|null} record null while there is only what is being done
+   * @param {{kind: Doing}|null} run what is being done with it
    */
   function show(record, run) {
-    const state = run ? run.kind : stateOf(record);
+    const state = run?.kind ?? (record ? stateOf(record) : 'partial');
     const hadFocus = node.contains(document.activeElement);
     if (state !== node.dataset.state) said = '';
     node.dataset.state = state;
     bar.hidden = detail.hidden = !run;
-    status.textContent = run ? '' : describe(record, state);
-    note.textContent = state === 'damaged' ? faultText(record.fault) : said;
+    status.textContent = run || !record ? '' : describe(record, state);
+    note.textContent = record?.fault && !run ? faultText(record.fault) : said;
     note.hidden = !note.textContent;
-    const wanted = ACTIONS[state].map((key) => buttons[key]);
-    for (const each of wanted) each.hidden = false;
+    const wanted = ACTIONS[state];
+    for (const key of wanted) buttons.get(key)?.removeAttribute('hidden');
     // Before the others go: what is hidden takes the focus along.
-    if (hadFocus && !wanted.includes(document.activeElement)) wanted[0].focus();
-    for (const each of row.children) each.hidden = !wanted.includes(each);
+    const keepsFocus = wanted.some((key) => buttons.get(key) === document.activeElement);
+    if (hadFocus && !keepsFocus) buttons.get(wanted[0])?.focus();
+    for (const [key, each] of buttons) each.hidden = !wanted.includes(key);
   }
 
-  /** Tell how something with it has ended; it stands until something else begins. */
+  /**
+   * Tell how something with it has ended; it stands until something else begins.
+   *
+   * @param {string} text
+   */
   function say(text) {
     said = text;
     note.textContent = text;
@@ -85,7 +104,11 @@ export function createItem(name, actions) {
   return { node, show, say, progress: progress.show };
 }
 
-/** Ask once more, in the button itself: what took an hour to fetch is gone at once. */
+/**
+ * Ask once more, in the button itself: what took an hour to fetch is gone at once.
+ *
+ * @param {() => void} action
+ */
 function confirmed(action) {
   const node = button(LABELS.remove, LOOK, () => {
     const sure = node.classList.contains('alarm');
@@ -95,6 +118,7 @@ function confirmed(action) {
     return action();
   });
   const [label] = node.childNodes;
+  /** @param {boolean} asking */
   const ask = (asking) => {
     node.classList.toggle('alarm', asking);
     label.textContent = asking ? 'Really delete?' : LABELS.remove;
@@ -103,6 +127,10 @@ function confirmed(action) {
   return node;
 }
 
+/**
+ * @param {ModelRecord} record
+ * @param {State} state
+ */
 function describe(record, state) {
   const total = totalBytes(record);
   if (state === 'partial') {
@@ -114,10 +142,12 @@ function describe(record, state) {
   return `${bytes(total)}${parts} · used ${day(record.used)}`;
 }
 
+/** @param {number} time */
 function day(time) {
   return new Date(time).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 }
 
+/** @param {Fault} fault */
 function faultText({ kind, name, found, expected }) {
   const how = kind === 'wrong' ? 'arrived with' : 'now has';
   return `${name} ${how} the SHA-256 ${found}; ${expected} was expected. It is not loaded.`;

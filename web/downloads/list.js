@@ -5,22 +5,32 @@
  * @typedef {object} Entry a model of the list
  * @property {string} id
  * @property {string} name
- * @property {import('./address.js').Wanted[]} files
- * @property {import('./store.js').ModelRecord|null} record
- * @property {{kind: string, id: number, result: Promise<object>}|null} run
+ * @property {Wanted[]} files
+ * @property {ModelRecord|null} record
+ * @property {Run|null} run what is being done with it
  * @property {ReturnType<import('./item.js').createItem>} item
  * @property {Promise<() => Promise<void>>|null} hold this tab's share of its lock
+ *
+ * @typedef {{kind: Doing, id: number, result: Promise<unknown>}} Run
+ *
+ * @import { TypedError } from '../engine/messages.js'
+ * @import { Source } from '../models/files.js'
+ * @import { Actions } from '../shared/problems.js'
+ * @import { Wanted } from './address.js'
+ * @import { DownloadMessage, ProgressMessage, VerifyMessage } from './messages.js'
+ * @import { Doing } from './item.js'
+ * @import { ModelRecord } from './store.js'
  */
 
 import { readAddress } from './address.js';
 import { find } from '../shared/dom.js';
 import { createDownloader } from './client.js';
 import { createItem } from './item.js';
-import { bytes } from '../shared/format.js';
 import { createProgress, fileSource, modelName } from '../models/files.js';
+import { inUse, storageError } from './errors.js';
+import { showRoom } from './room.js';
 import {
-  changes, doneBytes, filesOf, hold, idOf, listModels, readRecord, removeUnused, stateOf,
-  storageError, touch,
+  changes, filesOf, hold, idOf, listModels, readRecord, removeUnused, stateOf, touch,
 } from './store.js';
 import { focusPrompt } from '../shared/view.js';
 
@@ -28,17 +38,17 @@ import { focusPrompt } from '../shared/view.js';
  * Offer to download models, and those that are downloaded.
  *
  * @param {object} on
- * @param {(source: import('../models/files.js').Source) => void} on.model
+ * @param {(source: Source) => void} on.model
  * @param {(id: string) => boolean} on.isUsed whether it is loaded, or is being loaded
  * @param {() => boolean} on.isIdle whether nothing is lost when another model is loaded
- * @param {(error: object, actions: Record<string, () => void>) => void} on.problem
+ * @param {(error: TypedError, actions: Actions) => void} on.problem
  * @param {(text: string) => void} on.announce
  */
 export function createDownloads(on) {
   const title = find('downloads-title').textContent;
   const downloader = createDownloader();
   const strip = createProgress({
-    bar: find('download-bar'), stage: find('download-stage'), figures: find('download-bytes'),
+    bar: find('download-bar', HTMLProgressElement), stage: find('download-stage'), figures: find('download-bytes'),
   });
   /** @type {Map<string, Entry>} */
   const entries = new Map();
@@ -47,6 +57,10 @@ export function createDownloads(on) {
 
   // The list
 
+  /**
+   * @param {string} id
+   * @param {Wanted[]} files
+   */
   function entryOf(id, files) {
     const entry = entries.get(id) ?? newEntry(id, modelName(files));
     entry.files = files.map(({ url, name, expected }) => ({ url, name, expected }));
@@ -54,9 +68,12 @@ export function createDownloads(on) {
     return entry;
   }
 
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
   function newEntry(id, name) {
-    const entry = { id, name, record: null, run: null, hold: null };
-    entry.item = createItem(name, {
+    const item = createItem(name, {
       load: () => load(entry),
       resume: () => fetchModel(entry),
       again: () => fetchModel(entry, true),
@@ -65,6 +82,8 @@ export function createDownloads(on) {
       verify: () => verify(entry),
       remove: () => remove(entry),
     });
+    /** @type {Entry} */
+    const entry = { id, name, files: [], record: null, run: null, item, hold: null };
     return entry;
   }
 
@@ -89,21 +108,12 @@ export function createDownloads(on) {
     list.hidden = all.length === 0;
     find('downloads-title').textContent = all.length ? `Your downloaded models (${all.length})` : title;
     showStrip();
-    await showRoom(all);
+    await showRoom(records());
   }
 
-  async function showRoom(all) {
-    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
-    const kept = await navigator.storage.persisted?.() ?? false;
-    const taken = all.reduce((sum, { record }) => sum + (record ? doneBytes(record) : 0), 0);
-    find('downloads-room').textContent = [
-      taken ? `Downloads take ${bytes(taken)}.` : '',
-      `The browser reports room for ${bytes(Math.max(0, quota - usage))} more.`,
-      taken && !kept ? 'It may delete them when the disk fills up.' : '',
-      taken && kept ? 'It keeps them until you delete them.' : '',
-    ].filter(Boolean).join(' ');
-  }
+  const records = () => [...entries.values()].flatMap(({ record }) => (record ? [record] : []));
 
+  /** @param {Entry|null} entry */
   const isDownloading = (entry) => entry?.run?.kind === 'downloading';
   const runningDownload = () => [...entries.values()].find(isDownloading) ?? null;
 
@@ -118,15 +128,22 @@ export function createDownloads(on) {
 
   // What can be done
 
-  /** Do one thing with a model in the worker; gives whether it came to its end. */
+  /**
+   * Do one thing with a model in the worker; gives whether it came to its end.
+   *
+   * @param {Entry} entry
+   * @param {Doing} kind
+   * @param {Omit<DownloadMessage, 'id'>|Omit<VerifyMessage, 'id'>} message
+   */
   async function run(entry, kind, message) {
+    /** @param {Pick<ProgressMessage, 'done'|'total'|'text'>} step */
     const tell = ({ done, total, text }) => {
       const doing = { stage: `${kind} ${id}`, done, total };
       entry.item.progress({ ...doing, text: text || VERBS[kind] });
       if (shown !== entry || !isDownloading(entry)) return;
       strip.show({ ...doing, text: text || `${VERBS[kind]} ${entry.name}` });
     };
-    const { id, result } = downloader.send({ model: entry.id, ...message }, tell);
+    const { id, result } = downloader.send(message, tell);
     entry.run = { kind, id, result: result.catch(() => {}) };
     tell({ done: 0, total: 0, text: '' });
     try {
@@ -140,22 +157,31 @@ export function createDownloads(on) {
     }
   }
 
-  /** End what is being done with a model, if it has not ended just now. */
+  /**
+   * End what is being done with a model, if it has not ended just now.
+   *
+   * @param {Entry|null} entry
+   */
   function stop(entry) {
     if (entry?.run) downloader.stop(entry.run.id);
   }
 
-  /** Download a model: what is missing of it, or all of it again. */
+  /**
+   * Download a model: what is missing of it, or all of it again.
+   *
+   * @param {Entry} entry
+   * @param {boolean} again
+   */
   async function fetchModel(entry, again = false) {
     // Asked for when it is wanted, and not waited for: Firefox asks the person.
-    navigator.storage.persist?.().then(showRoomAgain, () => {});
+    navigator.storage.persist?.().then(() => showRoom(records()), () => {});
     try {
       if (!await letGo(entry)) throw inUse(entry.name);
       if (entry.run) return;
       on.announce(`Downloading ${entry.name}.`);
       shown ??= entry;
-      const { files } = entry;
-      const isWhole = await run(entry, 'downloading', { kind: 'download', files, again });
+      const { id, files } = entry;
+      const isWhole = await run(entry, 'downloading', { kind: 'download', model: id, files, again });
       if (isWhole) arrived(entry);
       else on.announce(`${entry.name} is paused.`);
     } catch (error) {
@@ -163,6 +189,10 @@ export function createDownloads(on) {
     }
   }
 
+  /**
+   * @param {Entry} entry
+   * @param {Error & Partial<TypedError>} error
+   */
   function fail({ id, files }, error) {
     on.problem(storageError(error), {
       retry: () => fetchModel(entryOf(id, files)),
@@ -170,8 +200,7 @@ export function createDownloads(on) {
     });
   }
 
-  const showRoomAgain = () => showRoom([...entries.values()]);
-
+  /** @param {Entry} entry */
   function arrived(entry) {
     on.announce(`${entry.name} is downloaded.`);
     if (on.isIdle()) return load(entry);
@@ -181,9 +210,10 @@ export function createDownloads(on) {
     return showStrip();
   }
 
+  /** @param {Entry} entry */
   async function verify(entry) {
     try {
-      const isWhole = await run(entry, 'verifying', { kind: 'verify' });
+      const isWhole = await run(entry, 'verifying', { kind: 'verify', model: entry.id });
       if (!isWhole) return;
       on.announce(`${entry.name} is sound.`);
       entry.item.say('Verified: every byte is as it arrived.');
@@ -192,7 +222,11 @@ export function createDownloads(on) {
     }
   }
 
-  /** Load from storage: no network is needed. */
+  /**
+   * Load from storage: no network is needed.
+   *
+   * @param {Entry} entry
+   */
   async function load(entry) {
     try {
       const record = await readRecord(entry.id);
@@ -208,6 +242,7 @@ export function createDownloads(on) {
     }
   }
 
+  /** @param {Entry} entry */
   async function remove(entry) {
     stop(entry);
     await entry.run?.result;
@@ -226,6 +261,7 @@ export function createDownloads(on) {
 
   // A model that is loaded may still be read: no tab can delete it meanwhile.
 
+  /** @param {Entry} entry */
   async function keep(entry) {
     entry.hold ??= hold(entry.id);
     try {
@@ -236,7 +272,11 @@ export function createDownloads(on) {
     }
   }
 
-  /** Give the share back; false when the model is loaded here. */
+  /**
+   * Give the share back; false when the model is loaded here.
+   *
+   * @param {Entry} entry
+   */
   async function letGo(entry) {
     if (!entry.hold) return true;
     if (on.isUsed(entry.id)) return false;
@@ -248,9 +288,11 @@ export function createDownloads(on) {
 
   // What a person types
 
+  /** @param {Event} event */
   async function submit(event) {
     event.preventDefault();
-    const [url, digest] = [find('download-url'), find('download-digest')];
+    const url = find('download-url', HTMLInputElement);
+    const digest = find('download-digest', HTMLInputElement);
     try {
       const files = readAddress(url.value, digest.value, location);
       const entry = entryOf(await idOf(files), files);
@@ -268,28 +310,19 @@ export function createDownloads(on) {
     find('downloads').hidden = false;
     find('download-form').addEventListener('submit', submit);
     find('pause-download').addEventListener('click', () => stop(shown));
-    find('load-download').addEventListener('click', () => load(shown));
+    find('load-download').addEventListener('click', () => { if (shown) load(shown); });
     find('hide-download').addEventListener('click', () => {
       shown = runningDownload();
       showStrip();
     });
     changes.addEventListener('message', () => refresh());
     // A private window may have no such storage: that is said when it is asked for.
-    refresh().then(() => { find('downloads').open ||= entries.size > 0; }, () => {});
+    refresh().then(() => {
+      if (entries.size > 0) find('downloads', HTMLDetailsElement).open = true;
+    }, () => {});
   }
 
   return { start };
 }
 
 const VERBS = { downloading: 'Downloading', verifying: 'Verifying' };
-
-function inUse(name) {
-  return {
-    kind: 'error',
-    type: 'StorageError',
-    what: `${name} is in use`,
-    found: 'a tab that has it loaded, or is at work on it',
-    expected: '',
-    remedy: 'Load another model there, or close that tab.',
-  };
-}

@@ -1,8 +1,15 @@
 /**
  * Downloads the files of a model into the browser's file system, from where they stopped.
  *
- * @typedef {import('./store.js').ModelRecord} ModelRecord
- * @typedef {import('./store.js').Part} Part
+ * @import { Verdict } from './answer.js'
+ * @import { Sink } from './file.js'
+ * @import { Fault, ModelRecord, Part } from './store.js'
+ *
+ * @typedef {object} Job a download under way
+ * @property {ModelRecord} record
+ * @property {Tell} tell
+ * @property {AbortSignal} signal
+ * @property {boolean} answered whether the server ever did
  *
  * @typedef {object} Tell
  * @property {(done: number, total: number) => void} bytes
@@ -10,10 +17,9 @@
  */
 
 import { judge, unreachable } from './answer.js';
-import { digest, openSink, reserve } from './file.js';
-import {
-  doneBytes, integrityError, openFiles, openPart, saveRecord, totalBytes,
-} from './store.js';
+import { integrityError } from './errors.js';
+import { digest, openPart, openSink, reserve } from './file.js';
+import { doneBytes, openFiles, saveRecord, totalBytes } from './store.js';
 
 const SAVE_AFTER = 2000; // milliseconds: what a tab that dies may lose
 const STALL = 30_000; // milliseconds without a byte
@@ -25,7 +31,13 @@ const MISTYPED = 'If the digest was mistyped, give the address again with the ri
 /** The connection broke, or the server asks to come back: worth another try. */
 class Passing extends Error {}
 /** The server has another file now. */
-class Changed extends Error {}
+class Changed extends Error {
+  /** @param {Part} part */
+  constructor(part) {
+    super(`${part.name} has changed`);
+    this.part = part;
+  }
+}
 
 /**
  * Download what is missing of a model; its record says at any time what is there.
@@ -33,7 +45,7 @@ class Changed extends Error {}
  * @param {ModelRecord} record
  * @param {Tell} tell
  * @param {AbortSignal} signal
- * @throws {import('../engine/worker.js').TypedError}
+ * @throws {import('../engine/messages.js').TypedError}
  */
 export async function download(record, tell, signal) {
   const job = { record, tell, signal, answered: false };
@@ -54,17 +66,23 @@ export async function download(record, tell, signal) {
 /**
  * End a download of which all has arrived: hold it to what it should be.
  *
- * @throws {import('../engine/worker.js').TypedError}
+ * @throws {import('../engine/messages.js').TypedError}
+ * @param {ModelRecord} record
  */
 export async function settle(record) {
-  const bad = record.parts.find(({ expected, sha256 }) => expected && expected !== sha256);
-  record.fault = bad ? fault('wrong', bad, bad.sha256, bad.expected) : null;
-  record.complete = !bad;
+  record.fault = wrongPart(record);
+  record.complete = !record.fault;
   await saveRecord(record);
-  if (bad) throw integrityError(bad.name, bad.sha256, bad.expected, MISTYPED);
+  if (!record.fault) return;
+  const { name, found, expected } = record.fault;
+  throw integrityError(name, found, expected, MISTYPED);
 }
 
-/** Forget what is there; the files themselves are written over. */
+/**
+ * Forget what is there; the files themselves are written over.
+ *
+ * @param {ModelRecord} record
+ */
 export async function reset(record) {
   for (const part of record.parts) {
     Object.assign(part, { size: null, done: 0, hash: null, sha256: null });
@@ -79,7 +97,7 @@ export async function reset(record) {
  * @param {ModelRecord} record
  * @param {Tell} tell
  * @param {AbortSignal} signal
- * @throws {import('../engine/worker.js').TypedError}
+ * @throws {import('../engine/messages.js').TypedError}
  */
 export async function verify(record, tell, signal) {
   const files = await openFiles(record);
@@ -88,19 +106,33 @@ export async function verify(record, tell, signal) {
   for (const [i, file] of files.entries()) {
     const part = record.parts[i];
     const found = await digest(file, (n) => tell.bytes(done += n, total), signal);
-    if (found === part.sha256) continue;
-    record.fault = fault('damaged', part, found, part.sha256);
+    const expected = part.sha256 ?? '';
+    if (found === expected) continue;
+    record.fault = { kind: 'damaged', name: part.name, found, expected };
     await saveRecord(record);
-    throw integrityError(part.name, found, part.sha256);
+    throw integrityError(part.name, found, expected);
   }
   return settle(record);
 }
 
-function fault(kind, { name }, found, expected) {
-  return { kind, name, found, expected };
+/**
+ * The first file that has arrived otherwise than it should be.
+ *
+ * @param {ModelRecord} record
+ * @returns {Fault|null}
+ */
+function wrongPart({ parts }) {
+  for (const { name, expected, sha256 } of parts) {
+    if (expected && expected !== sha256) return { kind: 'wrong', name, found: sha256 ?? '', expected };
+  }
+  return null;
 }
 
-/** Learn the sizes of a split model's parts, as far as the server tells, and take room. */
+/**
+ * Learn the sizes of a split model's parts, as far as the server tells, and take room.
+ *
+ * @param {Job} job
+ */
 async function measure(job) {
   const { id, parts } = job.record;
   if (parts.length === 1) return;
@@ -121,6 +153,10 @@ async function measure(job) {
   }
 }
 
+/**
+ * @param {Job} job
+ * @param {Part} part
+ */
 async function fetchPart(job, part) {
   if (part.sha256) return;
   const access = await openPart(job.record.id, part.name);
@@ -134,7 +170,13 @@ async function fetchPart(job, part) {
   await saveRecord(job.record);
 }
 
-/** Try again when the connection breaks, until that brings nothing any more. */
+/**
+ * Try again when the connection breaks, until that brings nothing any more.
+ *
+ * @param {Job} job
+ * @param {Part} part
+ * @param {Sink} sink
+ */
 async function persist(job, part, sink) {
   const { tell, signal } = job;
   let furthest = part.done;
@@ -155,10 +197,17 @@ async function persist(job, part, sink) {
   }
 }
 
-/** Ask once for what is missing of a file, and store what comes. */
+/**
+ * Ask once for what is missing of a file, and store what comes.
+ *
+ * @param {Job} job
+ * @param {Part} part
+ * @param {Sink} sink
+ */
 async function attempt(job, part, sink) {
   const watchdog = new AbortController();
-  let timer = 0;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let timer;
   const alive = () => {
     clearTimeout(timer);
     timer = setTimeout(() => watchdog.abort(new Passing('Nothing arrives')), STALL);
@@ -170,6 +219,7 @@ async function attempt(job, part, sink) {
     job.answered = true;
     accept(job, part, sink, judge(part, response));
     sink.reserve();
+    if (!response.body) throw new Passing('The answer is empty');
     await receive(job, part, sink, response.body.getReader(), alive);
   } finally {
     clearTimeout(timer);
@@ -177,15 +227,31 @@ async function attempt(job, part, sink) {
   }
 }
 
-/** No cookies, no referrer, and no second copy in the browser's cache. */
+/**
+ * No cookies, no referrer, and no second copy in the browser's cache.
+ *
+ * @type {RequestInit}
+ */
 const POLITE = { credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store' };
 
+/**
+ * @param {Part} part
+ * @returns {HeadersInit}
+ */
 const range = ({ done }) => (done ? { Range: `bytes=${done}-` } : {});
 
-/** Make ready for the bytes that an answer brings, or refuse them. */
-function accept({ tell }, part, sink, { use, size, mark, found }) {
-  if (use === 'later') throw new Passing(found);
-  if (use === 'changed') throw Object.assign(new Changed(), { part });
+/**
+ * Make ready for the bytes that an answer brings, or refuse them.
+ *
+ * @param {Job} job
+ * @param {Part} part
+ * @param {Sink} sink
+ * @param {Verdict} verdict
+ */
+function accept({ tell }, part, sink, verdict) {
+  if (verdict.use === 'later') throw new Passing(verdict.found);
+  if (verdict.use === 'changed') throw new Changed(part);
+  const { use, size, mark } = verdict;
   if (use === 'whole' && part.done) {
     tell.note('The server cannot go on where it stopped: starting anew');
     sink.rewind();
@@ -193,6 +259,13 @@ function accept({ tell }, part, sink, { use, size, mark, found }) {
   Object.assign(part, { size, mark });
 }
 
+/**
+ * @param {Job} job
+ * @param {Part} part
+ * @param {Sink} sink
+ * @param {ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>} reader
+ * @param {() => void} alive
+ */
 async function receive({ record, tell }, part, sink, reader, alive) {
   let saved = performance.now();
   for (;;) {
@@ -209,12 +282,22 @@ async function receive({ record, tell }, part, sink, reader, alive) {
   part.size = part.done;
 }
 
-/** What a connection that broke becomes; a watchdog's own reason stands. */
+/**
+ * What a connection that broke becomes; a watchdog's own reason stands.
+ *
+ * @param {Error} error
+ * @returns {never}
+ */
 function broken(error) {
   if (error instanceof Passing || error.name === 'AbortError') throw error;
   throw new Passing('The connection broke');
 }
 
+/**
+ * @param {number} milliseconds
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);

@@ -5,38 +5,17 @@
  * of the page that may reach another origin: the local server gives every other one a
  * policy that forbids it. It asks for what a person typed, and for nothing else.
  *
- * From the page, each with an `id` chosen for the request:
+ * Its messages are described in messages.js.
  *
- * @typedef {object} DownloadMessage
- * @property {number} id
- * @property {'download'} kind
- * @property {string} model its id in store.js
- * @property {import('./address.js').Wanted[]} [files] where a person gave its address;
- *   without them what is missing of it is fetched
- * @property {boolean} [again] what is there is thrown away first
- *
- * @typedef {object} VerifyMessage asks whether what is stored is what arrived
- * @property {number} id
- * @property {'verify'} kind
- * @property {string} model
- *
- * @typedef {object} StopMessage
- * @property {number} id the request to stop; what has arrived is kept
- * @property {'stop'} kind
- *
- * To the page: `progress`, with `{done, total, text}`, and then `done`, with `stopped`
- * telling whether it was stopped, or `error`, a TypedError of worker.js whose type is
- *
- *   DownloadError     the server or the way to it
- *   FileFormatError   no GGUF file
- *   IntegrityError    another SHA-256 than expected; nothing of the file may be loaded
- *   StorageError      no room, or storage that cannot be used
+ * @import { Answer, DownloadMessage, Request, VerifyMessage } from './messages.js'
+ * @import { ModelRecord } from './store.js'
+ * @import { Tell } from './transfer.js'
  */
 
+import { fullError, goneError, storageError } from './errors.js';
 import { download, reset, settle, verify } from './transfer.js';
 import {
-  changes, doneBytes, fullError, lockName, newRecord, readRecord, removeModel, storageError,
-  totalBytes,
+  changes, doneBytes, lockName, newRecord, readRecord, removeModel, totalBytes,
 } from './store.js';
 
 const PROGRESS_EVERY = 100; // milliseconds
@@ -44,35 +23,52 @@ const PROGRESS_EVERY = 100; // milliseconds
 /** @type {Map<number, AbortController>} */
 const running = new Map();
 
-self.addEventListener('message', ({ data }) => {
+addEventListener('message', (/** @type {MessageEvent<Request>} */ { data }) => {
   if (data.kind === 'stop') running.get(data.id)?.abort();
   else serve(data);
 });
 
-/** Serve one request; it ends in `done` or `error`. */
-async function serve({ id, kind, model, files, again }) {
+/** @param {Answer} message */
+function post(message) {
+  self.postMessage(message);
+}
+
+/**
+ * Serve one request; it ends in `done` or `error`.
+ *
+ * @param {DownloadMessage|VerifyMessage} request
+ */
+async function serve(request) {
+  const { id, model } = request;
   const controller = new AbortController();
   const { signal } = controller;
   const tell = teller(id);
   running.set(id, controller);
   try {
-    if (kind === 'download') {
-      await alone(model, tell, signal, () => fetchModel(model, files, again, tell, signal));
+    if (request.kind === 'download') {
+      await alone(model, tell, signal, () => fetchModel(request, tell, signal));
     } else {
       await navigator.locks.request(lockName(model), { mode: 'shared', signal }, async () =>
-        verify(await readRecord(model), tell, signal));
+        verify(await recordOf(model), tell, signal));
     }
-    self.postMessage({ id, kind: 'done', stopped: false });
+    post({ id, kind: 'done', stopped: false });
   } catch (error) {
-    if (signal.aborted) self.postMessage({ id, kind: 'done', stopped: true });
-    else self.postMessage({ ...storageError(error), id });
+    if (signal.aborted) post({ id, kind: 'done', stopped: true });
+    else post({ ...storageError(error), id });
   } finally {
     running.delete(id);
     changes.postMessage(model);
   }
 }
 
-/** Do it while no other tab reads or writes the model; wait for that if need be. */
+/**
+ * Do it while no other tab reads or writes the model; wait for that if need be.
+ *
+ * @param {string} model
+ * @param {Tell} tell
+ * @param {AbortSignal} signal
+ * @param {() => Promise<void>} action
+ */
 async function alone(model, tell, signal, action) {
   const name = lockName(model);
   let done = false;
@@ -86,12 +82,18 @@ async function alone(model, tell, signal, action) {
   await navigator.locks.request(name, { signal }, action);
 }
 
-/** Fetch what is missing; what is not worth keeping is gone when this ends. */
-async function fetchModel(model, files, again, tell, signal) {
+/**
+ * Fetch what is missing; what is not worth keeping is gone when this ends.
+ *
+ * @param {DownloadMessage} request
+ * @param {Tell} tell
+ * @param {AbortSignal} signal
+ */
+async function fetchModel({ model, files = [], again }, tell, signal) {
   const record = await readRecord(model) ?? await newRecord(files);
   try {
     if (again || record.fault?.kind === 'damaged') await reset(record);
-    record.parts.forEach((part, i) => { part.expected = files?.[i].expected ?? part.expected; });
+    record.parts.forEach((part, i) => { part.expected = files[i]?.expected ?? part.expected; });
     if (record.parts.every(({ sha256 }) => sha256)) await settle(record);
     else await download(record, tell, signal);
   } catch (error) {
@@ -101,24 +103,45 @@ async function fetchModel(model, files, again, tell, signal) {
   }
 }
 
-/** The disk is full, or the browser's patience at its end, after so many bytes. */
+/**
+ * The record of a model that is listed; another tab may have removed it meanwhile.
+ *
+ * @param {string} model
+ */
+async function recordOf(model) {
+  const record = await readRecord(model);
+  if (!record) throw goneError();
+  return record;
+}
+
+/**
+ * The disk is full, or the browser's patience at its end, after so many bytes.
+ *
+ * @param {ModelRecord} record
+ */
 function full(record) {
   const { name } = record.parts.find(({ sha256 }) => !sha256) ?? record.parts[0];
   return fullError(name, doneBytes(record), totalBytes(record));
 }
 
-/** Tell the page how it goes, but not more often than it can show. */
+/**
+ * Tell the page how it goes, but not more often than it can show.
+ *
+ * @param {number} id
+ * @returns {Tell}
+ */
 function teller(id) {
   let shown = -Infinity;
   let last = { done: 0, total: 0 };
-  const post = (text) => self.postMessage({ id, kind: 'progress', ...last, text });
+  /** @param {string} text */
+  const note = (text) => post({ id, kind: 'progress', ...last, text });
   return {
     bytes(done, total) {
       last = { done, total };
       if (performance.now() - shown < PROGRESS_EVERY) return;
       shown = performance.now();
-      post('');
+      note('');
     },
-    note: (text) => post(text),
+    note,
   };
 }

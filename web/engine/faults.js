@@ -19,18 +19,30 @@ export function failure(name, message, what = '') {
   return Object.assign(new Error(message), { name, what });
 }
 
-/** Count a call from Python, and refuse it when the device is lost. */
+/**
+ * Count a call from Python, and refuse it when the device is lost.
+ *
+ * @param {Gpu} gpu
+ */
 export function enter(gpu) {
   gpu.counters.host_calls += 1;
   alive(gpu);
 }
 
-/** Throw when the device is lost. */
+/**
+ * Throw when the device is lost.
+ *
+ * @param {Gpu} gpu
+ */
 export function alive(gpu) {
   if (gpu.lost !== null) throw failure('DeviceLost', gpu.lost);
 }
 
-/** Throw what went wrong since the last time, once. */
+/**
+ * Throw what went wrong since the last time, once.
+ *
+ * @param {Gpu} gpu
+ */
 export function check(gpu) {
   alive(gpu);
   const { problem } = gpu;
@@ -38,7 +50,11 @@ export function check(gpu) {
   if (problem) throw problem;
 }
 
-/** Wait for the error scopes, then throw what went wrong. */
+/**
+ * Wait for the error scopes, then throw what went wrong.
+ *
+ * @param {Gpu} gpu
+ */
 export async function checkScopes(gpu) {
   // One that ends may have begun another: look again.
   while (gpu.scopes.size) await guarded(gpu, Promise.all(gpu.scopes));
@@ -65,7 +81,12 @@ export function scoped(gpu, what, action) {
   }
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {string} what
+ */
 function popScope(gpu, what) {
+  /** @type {Promise<unknown>} */
   const scope = gpu.device
     .popErrorScope()
     .then((error) => error && remember(gpu, what, error))
@@ -87,6 +108,7 @@ function popScope(gpu, what) {
  */
 export function guarded(gpu, promise) {
   return new Promise((resolve, reject) => {
+    /** @type {<V>(settle: (value: V) => void) => (value: V) => void} */
     const end = (settle) => (value) => {
       gpu.waiting.delete(reject);
       settle(value);
@@ -97,7 +119,13 @@ export function guarded(gpu, promise) {
   });
 }
 
-/** Keep an error for the next awaited call; what follows from it is not kept. */
+/**
+ * Keep an error for the next awaited call; what follows from it is not kept.
+ *
+ * @param {Gpu} gpu
+ * @param {string} what
+ * @param {GPUError} error
+ */
 export function remember(gpu, what, error) {
   gpu.problem ??= failure(kind(error), firstParagraph(error.message), what);
 }
@@ -107,7 +135,12 @@ function kind(error) {
   return error instanceof GPUInternalError ? 'Internal' : 'Validation';
 }
 
-/** Mark the device as lost, and tell everyone who waits for it. */
+/**
+ * Mark the device as lost, and tell everyone who waits for it.
+ *
+ * @param {Gpu} gpu
+ * @param {string} message
+ */
 export function lose(gpu, message) {
   if (gpu.lost !== null) return;
   gpu.lost = message;
@@ -117,7 +150,11 @@ export function lose(gpu, message) {
   gpu.onLost?.(message);
 }
 
-/** Return what a compiler or validator says first. */
+/**
+ * Return what a compiler or validator says first.
+ *
+ * @param {string} text
+ */
 export function firstParagraph(text) {
   return text.trim().split(/\n\s*\n/)[0];
 }

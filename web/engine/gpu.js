@@ -16,7 +16,7 @@
  * @property {((message: string) => void)|null} onLost
  * @property {Error|null} problem the first failure that nobody was told of yet
  * @property {Set<(problem: Error) => void>} waiting ends what waits for a lost device
- * @property {Set<Promise<void>>} scopes error scopes that have not answered yet
+ * @property {Set<Promise<unknown>>} scopes error scopes that have not answered yet
  * @property {Map<number, GPUBuffer[]>} staging idle read-back buffers by size
  * @property {GPUBuffer|null} marker read to learn that all work is done
  * @property {boolean} ticks whether the browser learns on a slow tick that work is done
@@ -25,6 +25,9 @@
  * @property {Counters} counters
  *
  * @typedef {{pipeline: GPUComputePipeline, layout: GPUBindGroupLayout}} Pipeline
+ *
+ * @typedef {keyof typeof ACCESS} Access how a kernel's binding is used
+ * @typedef {Exclude<keyof GPUSupportedLimits, '__brand'>} Limit
  */
 
 import {
@@ -33,17 +36,18 @@ import {
 
 /** Milliseconds of an answer of an idle device, beyond which it comes on a tick. */
 const PROMPT = 40;
-const ACCESS = {
+/** @satisfies {Record<string, GPUBufferBindingType>} */
+const ACCESS = /** @type {const} */ ({
   uniform: 'uniform',
   read: 'read-only-storage',
   read_write: 'storage',
-};
+});
 
 /**
  * Open the adapter that the browser prefers.
  *
- * @param {string[]} limitNames limits to ask for at the adapter's own values
- * @param {string[]} featureNames features to ask for where the adapter has them
+ * @param {Limit[]} limitNames limits to ask for at the adapter's own values
+ * @param {GPUFeatureName[]} featureNames features to ask for where the adapter has them
  * @param {boolean} hadOne whether there was an adapter earlier
  * @returns {Promise<Gpu>}
  */
@@ -59,6 +63,7 @@ export async function openDevice(limitNames, featureNames = [], hadOne = false) 
     .catch((error) => {
       throw failure('DeviceRefused', error.message);
     });
+  /** @type {Gpu} */
   const gpu = {
     adapter, device, lost: null, onLost: null, problem: null,
     waiting: new Set(), scopes: new Set(), staging: new Map(), marker: null, ticks: false,
@@ -73,7 +78,11 @@ export async function openDevice(limitNames, featureNames = [], hadOne = false) 
   return gpu;
 }
 
-/** Measure from one answer to the next: Firefox takes 100 ms, Chromium less than one. */
+/**
+ * Measure from one answer to the next: Firefox takes 100 ms, Chromium less than one.
+ *
+ * @param {GPUDevice} device
+ */
 async function isTicking(device) {
   const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
   const buffer = device.createBuffer({ label: 'tick', size: 4, usage });
@@ -87,7 +96,11 @@ async function isTicking(device) {
   return performance.now() - start > PROMPT;
 }
 
-/** Throw what `missing` names where the browser has WebGPU and no adapter for it. */
+/**
+ * Throw what `missing` names where the browser has WebGPU and no adapter for it.
+ *
+ * @param {string} missing
+ */
 async function requestAdapter(missing) {
   const webgpu = globalThis.navigator?.gpu;
   if (!webgpu) {
@@ -107,7 +120,7 @@ async function requestAdapter(missing) {
  * Say what is known of the adapter, and what the device may use.
  *
  * @param {Gpu} gpu
- * @param {string[]} limitNames
+ * @param {Limit[]} limitNames
  */
 export function describeDevice({ adapter, device }, limitNames) {
   const info = adapter.info ?? {};
@@ -116,7 +129,7 @@ export function describeDevice({ adapter, device }, limitNames) {
     architecture: info.architecture ?? '',
     device: info.device ?? '',
     description: info.description ?? '',
-    is_fallback: info.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false,
+    is_fallback: info.isFallbackAdapter ?? false,
     features: [...device.features],
     subgroup: info.subgroupMinSize ?? 0,
     limits: limitNames.map((name) => device.limits[name]),
@@ -134,7 +147,11 @@ export function watchLost(gpu, onLost) {
   if (gpu.lost !== null) onLost?.(gpu.lost);
 }
 
-/** Give the device back; nobody is told that it is lost. */
+/**
+ * Give the device back; nobody is told that it is lost.
+ *
+ * @param {Gpu} gpu
+ */
 export function closeDevice(gpu) {
   gpu.onLost = null;
   gpu.device.destroy();
@@ -168,7 +185,7 @@ export function destroyBuffers(buffers) {
  * @param {Gpu} gpu
  * @param {GPUBuffer} buffer
  * @param {number} offset in bytes, a multiple of four
- * @param {Uint8Array} data its length a multiple of four
+ * @param {Uint8Array<ArrayBuffer>} data its length a multiple of four
  */
 export function writeBuffer(gpu, buffer, offset, data) {
   enter(gpu);
@@ -182,7 +199,7 @@ export function writeBuffer(gpu, buffer, offset, data) {
  * @param {Gpu} gpu
  * @param {string} label
  * @param {string} code
- * @param {[number, string][]} bindings number and access of each
+ * @param {[number, Access][]} bindings number and access of each
  * @param {[string, number][]} overrides
  * @returns {Promise<Pipeline>}
  */
@@ -208,6 +225,11 @@ export async function compile(gpu, label, code, bindings, overrides) {
   }
 }
 
+/**
+ * @param {GPUDevice} device
+ * @param {string} label
+ * @param {[number, Access][]} bindings
+ */
 function createLayout(device, label, bindings) {
   const entries = bindings.map(([binding, access]) => ({
     binding,
@@ -217,7 +239,14 @@ function createLayout(device, label, bindings) {
   return device.createBindGroupLayout({ label, entries });
 }
 
-/** Name the compiler's first error with three source lines; else say `message`. */
+/**
+ * Name the compiler's first error with three source lines; else say `message`.
+ *
+ * @param {Gpu} gpu
+ * @param {GPUShaderModule} module
+ * @param {string} code
+ * @param {string} message
+ */
 async function explain(gpu, module, code, message) {
   const { messages } = await guarded(gpu, module.getCompilationInfo());
   const first = messages.find(({ type }) => type === 'error');

@@ -2,7 +2,7 @@
  * Replay: a plan, once or several times, becomes one command encoder, one compute pass
  * and one submit.
  *
- * @typedef {import('./gpu.js').Gpu} Gpu
+ * @import { Gpu, Pipeline } from './gpu.js'
  *
  * @typedef {object} Step one dispatch, ready to encode
  * @property {GPUComputePipeline} pipeline
@@ -41,12 +41,12 @@ const NUDGE = 3;
  * @param {Gpu} gpu
  * @param {string} label
  * @param {string[]} names one for each dispatch
- * @param {Uint8Array} arena the uniforms of all dispatches
+ * @param {Uint8Array<ArrayBuffer>} arena the uniforms of all dispatches
  * @param {Float64Array} commands for each dispatch: index of its pipeline, workgroups x,
  *   y, z, offset and size of its uniform, number of views; then for each view: index of
  *   its buffer, offset, size
  * @param {GPUBuffer[]} buffers
- * @param {import('./gpu.js').Pipeline[]} pipelines
+ * @param {Pipeline[]} pipelines
  * @returns {Prepared}
  */
 export function prepare(gpu, label, names, arena, commands, buffers, pipelines) {
@@ -70,6 +70,11 @@ export function discard(prepared) {
   prepared.steps.length = 0;
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {string} label
+ * @param {Uint8Array<ArrayBuffer>} arena
+ */
 function createParams({ device, counters }, label, arena) {
   const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
   const size = Math.max(arena.length, SMALLEST_BUFFER);
@@ -80,6 +85,14 @@ function createParams({ device, counters }, label, arena) {
   return params;
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {string[]} names
+ * @param {Float64Array} commands
+ * @param {GPUBuffer[]} buffers
+ * @param {Pipeline[]} pipelines
+ * @returns {Step[]}
+ */
 function makeSteps(gpu, names, commands, buffers, pipelines) {
   let at = 0;
   return names.map((name) => {
@@ -133,6 +146,14 @@ export function run(gpu, prepared, times, source, offset, size) {
   return bytes;
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {Prepared|null} prepared
+ * @param {number} times
+ * @param {GPUBuffer} source
+ * @param {number} offset
+ * @param {number} size
+ */
 async function replayAndRead(gpu, prepared, times, source, offset, size) {
   enter(gpu);
   const encoder = gpu.device.createCommandEncoder();
@@ -160,6 +181,9 @@ async function replayAndRead(gpu, prepared, times, source, offset, size) {
  *
  * Firefox 153 looks every 100 ms, and whenever something is submitted, be it nothing: with
  * nudges an answer takes 3 ms.
+ *
+ * @param {Gpu} gpu
+ * @param {Promise<void>} promise
  */
 async function nudged({ ticks, device }, promise) {
   if (!ticks) return promise;
@@ -171,7 +195,13 @@ async function nudged({ ticks, device }, promise) {
   }
 }
 
-/** Throw why a mapping failed, if that can be learned: `error` itself says little. */
+/**
+ * Throw why a mapping failed, if that can be learned: `error` itself says little.
+ *
+ * @param {Gpu} gpu
+ * @param {unknown} error
+ * @returns {Promise<never>}
+ */
 async function explain(gpu, error) {
   await checkScopes(gpu);
   // Firefox ends the mappings of a lost device before it says that it is lost.
@@ -180,15 +210,26 @@ async function explain(gpu, error) {
   throw error;
 }
 
-/** Wait until all that was queued is done, and throw what went wrong in it. */
+/**
+ * Wait until all that was queued is done, and throw what went wrong in it.
+ *
+ * @param {Gpu} gpu
+ */
 export async function settle(gpu) {
   gpu.marker ??= createBuffer(gpu, 'marker', SMALLEST_BUFFER);
   // Work is done in order. `onSubmittedWorkDone` would not say that the device is lost.
   await run(gpu, null, 0, gpu.marker, 0, 4);
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {GPUCommandEncoder} encoder
+ * @param {Prepared} prepared
+ * @param {number} times
+ */
 function encode(gpu, encoder, { steps }, times) {
   const pass = encoder.beginComputePass();
+  /** @type {GPUComputePipeline|null} */
   let current = null;
   for (let i = 0; i < times; i += 1) {
     for (const { pipeline, group, x, y, z } of steps) {
@@ -202,11 +243,19 @@ function encode(gpu, encoder, { steps }, times) {
   gpu.counters.dispatches += times * steps.length;
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {GPUCommandEncoder} encoder
+ */
 function send(gpu, encoder) {
   gpu.device.queue.submit([encoder.finish()]);
   gpu.counters.submits += 1;
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {number} size
+ */
 function takeStaging(gpu, size) {
   let capacity = SMALLEST_BUFFER;
   while (capacity < size) capacity *= 2;
@@ -222,6 +271,10 @@ function takeStaging(gpu, size) {
     }));
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {GPUBuffer} staging
+ */
 function keepStaging(gpu, staging) {
   staging.unmap();
   if (staging.size > LARGEST_KEPT) {
@@ -229,5 +282,5 @@ function keepStaging(gpu, staging) {
     return;
   }
   if (!gpu.staging.has(staging.size)) gpu.staging.set(staging.size, []);
-  gpu.staging.get(staging.size).push(staging);
+  gpu.staging.get(staging.size)?.push(staging);
 }

@@ -3,6 +3,8 @@
  *
  * @typedef {import('./gpu.js').Gpu} Gpu
  *
+ * @typedef {(begin: number, end: number) => Promise<ArrayBuffer>} Reader
+ *
  * @typedef {object} Job one upload
  * @property {number} next where the next read begins
  * @property {boolean} stopped a read has failed: the others do not go on
@@ -20,7 +22,7 @@ const MAX_UNFINISHED = 32 << 20; // bytes of writes that the queue has not done 
  * A length that is no multiple of four is padded with zeros at its end.
  *
  * @param {Gpu} gpu
- * @param {(begin: number, end: number) => Promise<ArrayBuffer>} reader
+ * @param {Reader} reader
  * @param {number} begin in the source, below 2^53
  * @param {number} end
  * @param {GPUBuffer} buffer
@@ -30,6 +32,7 @@ const MAX_UNFINISHED = 32 << 20; // bytes of writes that the queue has not done 
  */
 export async function upload(gpu, reader, begin, end, buffer, offset, onBytes, signal) {
   enter(gpu);
+  /** @type {Job} */
   const job = { next: begin, stopped: false };
   const lane = async () => {
     while (job.next < end) {
@@ -53,6 +56,11 @@ export async function upload(gpu, reader, begin, end, buffer, offset, onBytes, s
   }
 }
 
+/**
+ * @param {Reader} reader
+ * @param {number} begin
+ * @param {number} end
+ */
 async function readRange(reader, begin, end) {
   let data;
   try {
@@ -70,7 +78,7 @@ async function readRange(reader, begin, end) {
  * @param {Gpu} gpu
  * @param {GPUBuffer} buffer
  * @param {number} offset
- * @param {Uint8Array} data
+ * @param {Uint8Array<ArrayBuffer>} data
  */
 export async function uploadChunk(gpu, buffer, offset, data) {
   enter(gpu);
@@ -79,12 +87,22 @@ export async function uploadChunk(gpu, buffer, offset, data) {
   await checkScopes(gpu);
 }
 
-/** Wait until the queue has room; without this, a fast disk would fill the memory. */
+/**
+ * Wait until the queue has room; without this, a fast disk would fill the memory.
+ *
+ * @param {Gpu} gpu
+ */
 async function writable(gpu) {
   check(gpu);
   while (gpu.writes.bytes >= MAX_UNFINISHED) await guarded(gpu, gpu.writes.fences[0]);
 }
 
+/**
+ * @param {Gpu} gpu
+ * @param {GPUBuffer} buffer
+ * @param {number} offset
+ * @param {ArrayBuffer|Uint8Array<ArrayBuffer>} data
+ */
 function write(gpu, buffer, offset, data) {
   alive(gpu);
   const padded = pad(data);
@@ -97,13 +115,15 @@ function write(gpu, buffer, offset, data) {
   if (gpu.writes.unfenced >= CHUNK) fence(gpu);
 }
 
+/** @param {ArrayBuffer|Uint8Array<ArrayBuffer>} data */
 function pad(data) {
   if (data.byteLength % 4 === 0) return data;
   const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
-  padded.set(new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength));
+  padded.set(data instanceof ArrayBuffer ? new Uint8Array(data) : data);
   return padded;
 }
 
+/** @param {Gpu} gpu */
 function fence(gpu) {
   const { writes, device } = gpu;
   const bytes = writes.unfenced;

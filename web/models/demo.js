@@ -1,6 +1,11 @@
 /**
  * The demonstration model: where it is, what the page says of it and what it offers to
  * ask. Its skills, and the phrases they were trained on, are in demo/.
+ *
+ * @import { Profile } from '../settings/settings.js'
+ * @import { Source } from './files.js'
+ *
+ * @typedef {Source & {card: string|null}} Demo `card` is the address of its card
  */
 
 import { button, element, find } from '../shared/dom.js';
@@ -25,7 +30,7 @@ const ABOUT = 'Lapidary’s small demonstration model, trained from scratch on a
 /**
  * It is small and learned rules: the likeliest token is the right one.
  *
- * @type {import('../settings/settings.js').Profile}
+ * @type {Profile}
  */
 const PROFILE = {
   key: 'lapidary.settings.demo',
@@ -39,8 +44,7 @@ const PROFILE = {
 /**
  * Find the model that came with the page.
  *
- * @returns {Promise<null | import('./files.js').Source & {card: string|null}>} null when
- *   the bundle holds none
+ * @returns {Promise<Demo|null>} null when the bundle holds none
  */
 export async function findDemo() {
   const manifest = await fetch('manifest.json')
@@ -48,14 +52,16 @@ export async function findDemo() {
     .catch(() => ({}));
   if (!manifest.model) return null;
   const { url, card, size } = manifest.model;
-  const absolute = (path) => path && new URL(path, document.baseURI).href;
+  /** @param {string} path */
+  const absolute = (path) => new URL(path, document.baseURI).href;
   return {
     name: 'The demonstration model',
     size,
     file: url.split('/').at(-1),
     urls: [absolute(url)],
-    card: absolute(card),
+    card: card ? absolute(card) : null,
     profile: PROFILE,
+    checkable: false,
   };
 }
 
@@ -80,8 +86,10 @@ export function showExamples(examples, onExample) {
  * @param {() => void} onLoad called when a person asks for the model
  */
 export function createDemo(onLoad) {
+  /** @type {Demo|null} */
   let source = null;
 
+  /** @param {Demo} found */
   function offer(found) {
     source = found;
     find('demo-about').textContent = ABOUT;
@@ -104,24 +112,30 @@ export function createDemo(onLoad) {
     find('load-demo').textContent = `Load it (${bytes(source.size)})`;
   }
 
-  /** Tell in the panel about the loaded model whether it is this one. */
+  /**
+   * Tell in the panel about the loaded model whether it is this one.
+   *
+   * @param {Source} loaded
+   */
   function showAbout(loaded) {
     const about = find('info-about');
     about.hidden = !source || loaded !== source;
     if (about.hidden) return;
-    about.firstElementChild.textContent = ABOUT;
-    find('info-card').hidden = !source.card;
+    find('info-about-text').textContent = ABOUT;
+    find('info-card').hidden = !source?.card;
   }
 
   async function showCard() {
-    find('info').close();
-    find('card').showModal();
-    const text = await fetch(source.card)
+    const address = source?.card;
+    if (!address) return;
+    find('info', HTMLDialogElement).close();
+    find('card', HTMLDialogElement).showModal();
+    const text = await fetch(address)
       .then((response) => (response.ok ? response.text() : Promise.reject(response)))
       .catch(() => 'The card cannot be read just now.');
     // Its first line is its title, which the panel has.
     renderMarkdown(find('card-text'), unwrap(text.replace(/^# .*\n/, '')));
-    Object.assign(find('card-source'), { href: source.card, hidden: false });
+    Object.assign(find('card-source'), { href: address, hidden: false });
   }
 
   return { offer, show, showAbout };
@@ -130,9 +144,12 @@ export function createDemo(onLoad) {
 /**
  * Join the lines of paragraphs and list items, which replies would break, and lift the
  * headings, of which the first was taken away.
+ *
+ * @param {string} markdown
  */
 function unwrap(markdown) {
   const parts = markdown.replace(/^#(?=#+ )/gm, '').split(/(^```[^]*?^```)/m);
+  /** @param {string} text */
   const join = (text) => text.replace(/([^\n])\n(?![\n|#>]|\s*- |\s*\d+\. )[ \t]*/g, '$1 ');
   return parts.map((part, i) => (i % 2 ? part : join(part))).join('');
 }

@@ -1,5 +1,8 @@
 /** Choosing or dropping a model, and showing how its loading goes. */
 
+/** @import { ChatMessage, Folder } from '../engine/messages.js' */
+/** @import { Profile } from '../settings/settings.js' */
+
 import { bytes, duration } from '../shared/format.js';
 import { OWN_FILES } from '../settings/settings.js';
 
@@ -15,28 +18,30 @@ const BLOB = /^sha256[-:]([0-9a-f]{64})$/i;
  */
 export function watchFiles(input, veil, onFiles) {
   input.addEventListener('change', () => {
-    const files = [...input.files];
+    const files = [...input.files ?? []];
     input.value = ''; // so that choosing the same file again is a change again
     if (files.length) onFiles(files);
   });
   let depth = 0;
+  /** @param {number} change */
   const over = (change) => {
     depth = Math.max(0, depth + change);
     veil.hidden = depth === 0;
   };
+  /** @type {(listener: (data: DataTransfer) => void) => (event: DragEvent) => void} */
   const withFiles = (listener) => (event) => {
     if (!event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
-    listener(event);
+    listener(event.dataTransfer);
   };
   window.addEventListener('dragenter', withFiles(() => over(1)));
   window.addEventListener('dragleave', withFiles(() => over(-1)));
-  window.addEventListener('dragover', withFiles((event) => {
-    event.dataTransfer.dropEffect = 'copy';
+  window.addEventListener('dragover', withFiles((data) => {
+    data.dropEffect = 'copy';
   }));
-  window.addEventListener('drop', withFiles((event) => {
+  window.addEventListener('drop', withFiles((data) => {
     over(-depth);
-    const files = [...event.dataTransfer.files];
+    const files = [...data.files];
     if (files.length) onFiles(files);
   }));
 }
@@ -50,10 +55,10 @@ export function watchFiles(input, veil, onFiles) {
  * @property {string} file the file's name, or how many parts there are
  * @property {File[]} [files]
  * @property {string[]} [urls] in place of files
- * @property {import('../engine/worker.js').Folder} [folder] in place of both
+ * @property {Folder} [folder] in place of both
  * @property {string} [model] its name in the folder
- * @property {object[]} [opening] messages that every conversation begins with
- * @property {import('../settings/settings.js').Profile} profile
+ * @property {ChatMessage[]} [opening] messages that every conversation begins with
+ * @property {Profile} profile
  * @property {boolean|null} [large] whether it has the large models' chat template, where
  *   more is known than the file says
  * @property {string} [template] of Ollama's store, in Go's language
@@ -82,18 +87,30 @@ export function fileSource(files) {
   };
 }
 
-/** Name the one file, or say how many there are. */
+/**
+ * Name the one file, or say how many there are.
+ *
+ * @param {string[]} names
+ */
 export function fileName(names) {
   return names.length > 1 ? `${names.length} parts` : names[0];
 }
 
-/** Say what is being loaded: its name, size and number of parts. */
+/**
+ * Say what is being loaded: its name, size and number of parts.
+ *
+ * @param {Source} source
+ */
 export function describe({ name, size, file }) {
   const parts = /^\d+ parts$/.test(file) ? ` in ${file}` : '';
   return `${name} · ${bytes(size)}${parts}`;
 }
 
-/** Name what was chosen: the file, or the first of several shards. */
+/**
+ * Name what was chosen: the file, or the first of several shards.
+ *
+ * @param {{name: string}[]} files
+ */
 export function modelName(files) {
   const names = files.map((file) => file.name).sort();
   const name = names[0].replace(/\.gguf$/i, '');
@@ -104,10 +121,14 @@ export function modelName(files) {
 /**
  * Show progress messages: a bar, bytes, speed and the time left.
  *
+ * @typedef {{stage: string, done: number, total: number, text: string}} Step as a progress
+ *   message has it
+ *
  * @param {{bar: HTMLProgressElement, stage: HTMLElement, figures: HTMLElement}} parts
  */
 export function createProgress(parts) {
   const { bar } = parts;
+  /** @type {[number, number][]} seconds and what was done then */
   let samples = [];
   let stage = '';
 
@@ -116,6 +137,7 @@ export function createProgress(parts) {
     show({ stage: 'start', done: 0, total: 0, text: 'Starting the Python runtime' });
   }
 
+  /** @param {Step} step */
   function show({ stage: newStage, done, total, text }) {
     if (newStage !== stage) samples = [];
     stage = newStage;
@@ -125,6 +147,10 @@ export function createProgress(parts) {
     parts.figures.textContent = total >= 1e5 ? figures(done, total) : '';
   }
 
+  /**
+   * @param {number} done
+   * @param {number} total
+   */
   function figures(done, total) {
     const now = performance.now() / 1000;
     samples.push([now, done]);

@@ -5,16 +5,24 @@
  * both. Where there is not, it says so, and a load that is cancelled brings the model
  * before back.
  *
- * @typedef {import('./files.js').Source} Source
- * @typedef {import('../engine/worker.js').TypedError} TypedError
+ * @import { Engine } from '../engine/client.js'
+ * @import {
+ *   Info, LoadDone, LoadOptions, ProgressMessage, StoppedDone, TypedError,
+ * } from '../engine/messages.js'
+ * @import { Profile, Settings } from '../settings/settings.js'
+ * @import { Actions } from '../shared/problems.js'
+ * @import { Source } from './files.js'
+ *
+ * @typedef {ReturnType<typeof createModel>} Model
+ * @typedef {{source: Source, id: number}} Load one under way
  *
  * @typedef {object} Events
  * @property {() => void} change what is said below may be different now
  * @property {(source: Source) => void} begin a load has begun
- * @property {(source: Source, message: object) => void} progress
+ * @property {(source: Source, message: ProgressMessage) => void} progress
  * @property {(name: string) => void} closed the model before was closed to make room
  * @property {(source: Source, before: Source|null) => void} loaded
- * @property {(source: Source, error: TypedError, actions: object) => void} failed
+ * @property {(source: Source, error: TypedError, actions: Actions) => void} failed
  * @property {(left: 'kept'|'closed'|'none') => void} cancelled and the model before is
  *   still there, is loaded again, or there is none
  */
@@ -30,22 +38,22 @@ const KERNELS = new URLSearchParams(window.location.search).get('kernels');
  * Keep the model.
  *
  * @param {object} parts
- * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
- * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
+ * @param {Engine} parts.engine
+ * @param {Settings} parts.settings
  * @param {Events} parts.on
  */
 export function createModel({ engine, settings, on }) {
   /** @type {Source|null} the model last loaded, so that it can be loaded again */
   let source = null;
-  /** What the engine said of the model it holds; null when it holds none. */
+  /** @type {Info|null} what the engine said of the model it holds, if it holds one */
   let info = null;
-  /** Its settings, with what the file itself recommends. */
+  /** @type {Profile} its settings, with what the file itself recommends */
   let profile = OWN_FILES;
   /** Whether that model was closed to make room for one that is not loaded yet. */
   let closed = false;
-  /** The context setting that the model was loaded with. */
+  /** @type {number|null} the context setting that the model was loaded with */
   let context = null;
-  /** @type {{source: Source, id: number}|null} the load under way */
+  /** @type {Load|null} the load under way */
   let loading = null;
 
   /**
@@ -57,6 +65,7 @@ export function createModel({ engine, settings, on }) {
     settings.use(wanted.profile);
     const { n_ctx } = settings.values;
     const mine = { source: wanted, id: 0 };
+    /** @param {ProgressMessage} message */
     const onProgress = (message) => {
       if (message.stage === 'room') makeRoom();
       else if (mine === loading) on.progress(wanted, message);
@@ -70,22 +79,32 @@ export function createModel({ engine, settings, on }) {
 
   function makeRoom() {
     closed = true;
-    on.closed(info?.name || source.name);
+    on.closed(info?.name || source?.name || '');
     info = null;
   }
 
+  /**
+   * @param {Load} mine
+   * @param {LoadDone|StoppedDone|TypedError} outcome
+   * @param {number|null} n_ctx
+   */
   function finish(mine, outcome, n_ctx) {
     const isCurrent = mine === loading;
     const before = source;
     if (isCurrent) loading = null;
     // A load that came to its end before it could be taken back counts as well.
-    if (outcome.info) keep(mine.source, outcome, n_ctx);
+    if ('info' in outcome) keep(mine.source, outcome, n_ctx);
     if (!isCurrent) return;
     if (outcome.kind === 'error') fail(mine.source, outcome);
-    else if (outcome.info) on.loaded(source, before);
+    else if ('info' in outcome) on.loaded(mine.source, before);
     else restore(mine.source);
   }
 
+  /**
+   * @param {Source} loaded
+   * @param {LoadDone} outcome
+   * @param {number|null} n_ctx
+   */
   function keep(loaded, outcome, n_ctx) {
     source = loaded;
     ({ info } = outcome);
@@ -98,27 +117,37 @@ export function createModel({ engine, settings, on }) {
     on.change();
   }
 
-  /** A load that failed: what the engine still holds can be used on. */
+  /**
+   * A load that failed: what the engine still holds can be used on.
+   *
+   * @param {Source} failed
+   * @param {TypedError} error
+   */
   function fail(failed, error) {
     if (error.fatal) engine.restart();
     if (!error.kept) info = null;
     useSettings();
-    const before = closed && source !== failed ? { restore: () => load(source) } : {};
+    const lost = closed && source !== failed ? source : null;
+    const before = lost ? { restore: () => load(lost) } : {};
     on.change();
     on.failed(failed, error, before);
   }
 
-  /** A load that was cancelled: bring back what was closed for it. */
+  /**
+   * A load that was cancelled: bring back what was closed for it.
+   *
+   * @param {Source} cancelled
+   */
   function restore(cancelled) {
-    const canRestore = closed && source !== cancelled;
+    const lost = closed && source !== cancelled ? source : null;
     closed = false;
-    if (canRestore) {
-      load(source);
+    if (lost) {
+      load(lost);
     } else {
       useSettings();
       on.change();
     }
-    on.cancelled(canRestore ? 'closed' : info ? 'kept' : 'none');
+    on.cancelled(lost ? 'closed' : info ? 'kept' : 'none');
   }
 
   /** Take the settings of the model that is loaded in place of another's. */
@@ -153,7 +182,7 @@ export function createModel({ engine, settings, on }) {
  *
  * @param {Source} source
  * @param {number|null} n_ctx the context that a person set
- * @returns {import('../engine/worker.js').LoadOptions}
+ * @returns {LoadOptions}
  */
 export function loadOptions({ profile, large, template, kv }, n_ctx) {
   return {

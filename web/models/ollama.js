@@ -2,26 +2,12 @@
  * Ollama's models: those that the local server lists, and those of a folder that a
  * person opens. Nothing is copied.
  *
- * @typedef {object} Line what is known of a model, as /ollama/models.json has it
- * @property {string} name
- * @property {string} full_name
- * @property {{text: string}|null} problem why it cannot be loaded
- * @property {number} [size]
- * @property {string} [parameters]
- * @property {string} [quantization]
- * @property {{blob: string}[]} [weights]
- * @property {boolean|null} [large] whether it has the large models' chat template
- * @property {string} [template] of the store, in Go's language
- * @property {object} [sampling] the model's own sampling options
- * @property {number|null} [max_tokens]
- * @property {number|null} [n_ctx]
- * @property {string[]} [stop]
- * @property {string[]} [notes] what a person should know of it
- * @property {string} [system] the model's own system prompt
- * @property {object[]} [messages] that a conversation begins with
+ * @import { ChatMessage, Folder, Line, Store, TypedError } from '../engine/messages.js'
+ * @import { Profile } from '../settings/settings.js'
+ * @import { Source } from './files.js'
  */
 
-import { button, element, find } from '../shared/dom.js';
+import { button, element, find, focusFirst } from '../shared/dom.js';
 import { bytes } from '../shared/format.js';
 import { fileName } from './files.js';
 import { OWN_FILES } from '../settings/settings.js';
@@ -38,18 +24,24 @@ const LAST = 'last';
  * Offer Ollama's models.
  *
  * @param {object} on
- * @param {(source: import('./files.js').Source) => void} on.model
- * @param {(source: import('./files.js').Source) => void} on.check
- * @param {(folder: import('../engine/worker.js').Folder) => Promise<object>} on.list asks the
- *   engine what a folder holds
- * @param {(error: object) => void} on.problem
+ * @param {(source: Source) => void} on.model
+ * @param {(source: Source) => void} on.check
+ * @param {(folder: Folder) => Promise<Store|null>} on.list asks the engine what a folder
+ *   holds; null when it was stopped meanwhile
+ * @param {(error: TypedError) => void} on.problem
  */
 export function createOllama(on) {
   const title = find('ollama-title').textContent;
-  /** @type {{opened: boolean, lines: [Line, import('./files.js').Source][]}[]} */
+  /** @type {{opened: boolean, lines: [Line, Source][]}[]} */
   const stores = [];
 
-  /** Show a store's models; those of a folder opened before go. */
+  /**
+   * Show a store's models; those of a folder opened before go.
+   *
+   * @param {Line[]} models
+   * @param {(line: Line) => Source} sourceOf
+   * @param {boolean} opened
+   */
   function show(models, sourceOf, opened) {
     if (opened) stores.splice(0, stores.length, ...stores.filter((store) => !store.opened));
     stores.push({ opened, lines: models.map((line) => [line, sourceOf(line)]) });
@@ -63,9 +55,13 @@ export function createOllama(on) {
     find('ollama-title').textContent = n ? `Your Ollama models (${n})` : title;
   }
 
+  /**
+   * @param {Line} line
+   * @param {Source} source
+   */
   function item(line, source) {
     const node = element('li');
-    const facts = [line.parameters, line.quantization, line.size && bytes(line.size)];
+    const facts = [line.parameters, line.quantization, line.size ? bytes(line.size) : ''];
     const choice = button('', 'model', () => on.model(source));
     choice.disabled = Boolean(line.problem);
     choice.append(
@@ -78,6 +74,10 @@ export function createOllama(on) {
     return node;
   }
 
+  /**
+   * @param {Line} line
+   * @param {Source} source
+   */
   function checkButton(line, source) {
     const check = button('Check ', 'link', () => on.check(source));
     check.title = `Compute the SHA-256 of ${line.name} and compare it`;
@@ -94,18 +94,19 @@ export function createOllama(on) {
     if (models.length) show(models, servedSource, false);
   }
 
-  /** @param {import('../engine/worker.js').Folder} folder */
+  /** @param {Folder} folder */
   async function openFolder(folder) {
-    find('open-folder').disabled = true;
+    find('open-folder', HTMLButtonElement).disabled = true;
     try {
-      const { store } = await on.list(folder);
+      const store = await on.list(folder);
+      if (!store) return;
       show(store.models, (line) => folderSource(line, folder), true);
-      find('ollama-models').querySelector('button:enabled')?.focus();
+      focusFirst(find('ollama-models'), 'button:enabled');
       if (folder.handle) remember(folder.handle);
     } catch (error) {
       on.problem(error);
     } finally {
-      find('open-folder').disabled = false;
+      find('open-folder', HTMLButtonElement).disabled = false;
     }
   }
 
@@ -131,9 +132,10 @@ export function createOllama(on) {
 
   function start() {
     find('open-folder').addEventListener('click', pick);
-    find('folder').addEventListener('change', ({ target }) => {
-      const files = [...target.files];
-      target.value = '';
+    const chosen = find('folder', HTMLInputElement);
+    chosen.addEventListener('change', () => {
+      const files = [...chosen.files ?? []];
+      chosen.value = '';
       const paths = files.map((file) => file.webkitRelativePath);
       if (files.length) openFolder({ files, paths });
     });
@@ -144,23 +146,36 @@ export function createOllama(on) {
   return { start };
 }
 
-/** @param {Line} line */
+/**
+ * @param {Line} line
+ * @returns {Source}
+ */
 function servedSource(line) {
   const names = (line.weights ?? []).map(({ blob }) => blob);
   const urls = names.map((name) => new URL(`ollama/blobs/${name}`, document.baseURI).href);
   return { ...common(line, names), urls };
 }
 
+/**
+ * @param {Line} line
+ * @param {Folder} folder
+ * @returns {Source}
+ */
 function folderSource(line, folder) {
   const names = (line.weights ?? []).map(({ blob }) => blob);
   return { ...common(line, names), folder, model: line.full_name };
 }
 
+/**
+ * @param {Line} line
+ * @param {string[]} names
+ * @returns {Source}
+ */
 function common(line, names) {
   const { name, size, large, template, notes } = line;
   return {
     name,
-    size,
+    size: size ?? 0,
     file: fileName(names),
     opening: opening(line),
     profile: profile(line),
@@ -173,7 +188,12 @@ function common(line, names) {
   };
 }
 
-/** The model's own settings; they are shown, and a person's own go before. */
+/**
+ * The model's own settings; they are shown, and a person's own go before.
+ *
+ * @param {Pick<Line, 'name'|'sampling'|'max_tokens'|'n_ctx'|'stop'>} line
+ * @returns {Profile}
+ */
 export function profile({ name, sampling, max_tokens, n_ctx, stop }) {
   const defaults = {
     ...sampling,
@@ -186,7 +206,12 @@ export function profile({ name, sampling, max_tokens, n_ctx, stop }) {
   return { ...OWN_FILES, defaults, context: n_ctx ?? null, note };
 }
 
-/** What a conversation with the model begins with: its system prompt comes first. */
+/**
+ * What a conversation with the model begins with: its system prompt comes first.
+ *
+ * @param {Line} line
+ * @returns {ChatMessage[]}
+ */
 function opening({ system, messages = [] }) {
   if (!system) return messages;
   const others = messages.filter(({ role }) => role !== 'system' && role !== 'developer');
@@ -195,6 +220,7 @@ function opening({ system, messages = [] }) {
 
 // The folder that was opened last.
 
+/** @returns {Promise<IDBDatabase>} */
 function open() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(DATABASE, 1);
@@ -204,16 +230,29 @@ function open() {
   });
 }
 
+/**
+ * @template T
+ * @param {IDBTransactionMode} mode
+ * @param {(folders: IDBObjectStore) => IDBRequest<T>} action
+ * @returns {Promise<T>}
+ */
 async function transact(mode, action) {
   const database = await open();
-  return new Promise((resolve, reject) => {
+  /** @type {Promise<T>} */
+  const result = new Promise((resolve, reject) => {
     const request = action(database.transaction(FOLDERS, mode).objectStore(FOLDERS));
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-  }).finally(() => database.close());
+  });
+  return result.finally(() => database.close());
 }
 
-/** Private windows may refuse storage: the folder is then asked for each time. */
+/**
+ * Private windows may refuse storage: the folder is then asked for each time.
+ *
+ * @param {FileSystemDirectoryHandle} handle
+ */
 const remember = (handle) => transact('readwrite', (folders) => folders.put(handle, LAST))
   .catch(() => {});
+/** @type {() => Promise<FileSystemDirectoryHandle|null>} */
 const remembered = () => transact('readonly', (folders) => folders.get(LAST)).catch(() => null);

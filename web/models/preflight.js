@@ -2,16 +2,22 @@
  * Before a load: what a model takes on this machine, and how fast it may be. A small
  * model loads at once; a large one when its needs are known and a person says so.
  *
- * @typedef {import('./files.js').Source} Source
- * @typedef {import('../engine/worker.js').Fit} Fit
- * @typedef {import('../engine/worker.js').Preflight} Preflight
+ * @import { Engine } from '../engine/client.js'
+ * @import { Fit, LoadOptions, Prediction, Preflight, TypedError } from '../engine/messages.js'
+ * @import { Settings } from '../settings/settings.js'
+ * @import { Source } from './files.js'
+ *
+ * @typedef {{source: Source, id: number, preflight: Preflight|null}} Check of a model; its
+ *   `preflight` once it is known
+ *
+ * @typedef {ReturnType<typeof createPreflight>} Panel
  *
  * @typedef {object} Events
  * @property {(source: Source) => void} begin a check begins
  * @property {() => void} change whether one is shown may be different now
  * @property {() => boolean} isReplying whether a load would end a reply
  * @property {(source: Source) => void} load the model is to be loaded
- * @property {(source: Source, error: import('../engine/worker.js').TypedError) => void} failed
+ * @property {(source: Source, error: TypedError) => void} failed
  * @property {() => void} cancelled
  */
 
@@ -29,23 +35,25 @@ const CEILINGS = new Set([8, 32]);
  * Offer to look before a load.
  *
  * @param {object} parts
- * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
- * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
- * @param {(source: Source) => import('../engine/worker.js').LoadOptions} parts.options
+ * @param {Engine} parts.engine
+ * @param {Settings} parts.settings
+ * @param {(source: Source) => LoadOptions} parts.options
  * @param {Events} parts.on
  */
 export function createPreflight({ engine, settings, options, on }) {
-  const context = find('fit-context');
-  const field = context.closest('.field');
+  const context = find('fit-context', HTMLSelectElement);
+  const field = find('fit-field');
   const progress = createProgress({
-    bar: find('fit-bar'), stage: find('fit-stage'), figures: find('fit-bytes'),
+    bar: find('fit-bar', HTMLProgressElement), stage: find('fit-stage'), figures: find('fit-bytes'),
   });
-  /** @type {{source: Source, id: number, preflight: Preflight|null}|null} */
+  /** @type {Check|null} */
   let current = null;
 
   /**
    * Load a model that a person chose, or say first what it takes. A reply is not ended for
    * one that cannot be loaded.
+   *
+   * @param {Source} source
    */
   function open(source) {
     drop();
@@ -53,13 +61,15 @@ export function createPreflight({ engine, settings, options, on }) {
     else check(source);
   }
 
-  // What has no size yet may be of any.
+  /** @param {Source} source */
   const isSmall = (source) => source.size < LARGE;
 
+  /** @param {Source} source */
   async function check(source) {
     drop();
     on.begin(source);
     settings.use(source.profile);
+    /** @type {Check} */
     const mine = { source, id: 0, preflight: null };
     current = mine;
     progress.start();
@@ -70,12 +80,13 @@ export function createPreflight({ engine, settings, options, on }) {
     find('fit-title').focus();
     const outcome = await result.catch((error) => error);
     if (mine !== current) return;
-    if (outcome.preflight && isSmall(source)) return on.load(source);
-    mine.preflight = outcome.preflight ?? null;
-    if (!mine.preflight) current = null;
+    const preflight = 'preflight' in outcome ? outcome.preflight : null;
+    if (preflight && isSmall(source)) return on.load(source);
+    mine.preflight = preflight;
+    if (!preflight) current = null;
     show();
     on.change();
-    if (mine.preflight) offer(mine);
+    if (preflight) offer(source, preflight);
     else if (outcome.kind === 'error') on.failed(source, outcome);
   }
 
@@ -90,14 +101,19 @@ export function createPreflight({ engine, settings, options, on }) {
     else field.remove();
   }
 
-  function offer({ source, preflight }) {
-    if (preflight.measured) keepDevice(preflight);
+  /**
+   * @param {Source} source
+   * @param {Preflight} preflight
+   */
+  function offer(source, preflight) {
+    keepDevice(preflight);
+    /** @param {HTMLOptionElement} option */
     const shorter = (option) => Number(option.value) <= preflight.n_ctx_train;
-    const all = [...find('n_ctx').options].filter(shorter);
+    const all = [...find('n_ctx', HTMLSelectElement).options].filter(shorter);
     context.replaceChildren(...all.map((option) => option.cloneNode(true)));
     const isAutomatic = settings.values.n_ctx === null;
     if (isAutomatic) context.options[0].text = `Automatic: ${count(preflight.fit.n_ctx)}`;
-    context.value = settings.values.n_ctx ?? '';
+    context.value = String(settings.values.n_ctx ?? '');
     context.disabled = source.profile.fixedContext;
     find('fit-load').focus();
   }
@@ -109,9 +125,9 @@ export function createPreflight({ engine, settings, options, on }) {
   }
 
   find('fit-load').addEventListener('click', () => {
-    const { source } = current;
+    const source = current?.source;
     drop();
-    on.load(source);
+    if (source) on.load(source);
   });
   find('fit-cancel').addEventListener('click', () => {
     drop();
@@ -119,8 +135,8 @@ export function createPreflight({ engine, settings, options, on }) {
     on.cancelled();
   });
   context.addEventListener('change', () => {
-    settings.choose('n_ctx', context.value ? Number(context.value) : null);
-    check(current.source);
+    settings.chooseContext(context.value ? Number(context.value) : null);
+    if (current) check(current.source);
   });
 
   show();
@@ -130,7 +146,7 @@ export function createPreflight({ engine, settings, options, on }) {
 /**
  * Make the card that says what a model takes.
  *
- * @param {{fit: Fit, prediction?: Preflight['prediction']}} report
+ * @param {{fit: Fit, prediction?: Prediction}} report
  */
 export function fitCard({ fit, prediction }) {
   const card = element('div', 'card fit');
@@ -144,16 +160,25 @@ export function fitCard({ fit, prediction }) {
   return card;
 }
 
-/** Browsers do not say how much memory there is: a small machine's is all they hint at. */
+/**
+ * Browsers do not say how much memory there is: a small machine's is all they hint at.
+ *
+ * @param {Fit} fit
+ */
 function verdict({ total_bytes }) {
-  const told = navigator.deviceMemory;
+  const told = 'deviceMemory' in navigator && Number(navigator.deviceMemory);
   const isSmall = told && !CEILINGS.has(told) && total_bytes > told * GIB;
   if (isSmall) return `It may not fit: the browser tells of about ${told} GB.`;
   return 'It fits, as far as a browser can tell.';
 }
 
+/**
+ * @param {Fit} fit
+ * @param {Prediction|undefined} prediction
+ */
 function rows(fit, prediction) {
   const left = fit.host_bytes ? `and ${bytes(fit.host_bytes)} that stay in the file` : '';
+  /** @type {[string, string, string?][]} */
   const found = [
     ['Weights', bytes(fit.weight_bytes), left || 'all on the graphics processor'],
     ['KV cache', bytes(fit.kv_bytes), `for ${count(fit.n_ctx)} tokens`],

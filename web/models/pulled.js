@@ -2,6 +2,9 @@
  * Real models that were pulled to this machine, and those that can be: what each is, under
  * which terms, and how fast it may be.
  *
+ * @import { Sampling } from '../engine/messages.js'
+ * @import { Source } from './files.js'
+ *
  * @typedef {object} Pulled as /pulled/models.json has it
  * @property {string} name
  * @property {string} title
@@ -12,7 +15,7 @@
  * @property {number} size
  * @property {{blob: string}[]|null} weights null where it is not here
  * @property {boolean} converses else it continues texts
- * @property {object} sampling the model's own sampling options
+ * @property {Sampling} sampling the model's own sampling options
  * @property {string} pull the command that fetches it
  */
 
@@ -36,67 +39,85 @@ export async function findPulled() {
 }
 
 /**
+ * @typedef {{node: HTMLElement, status: HTMLElement, facts: HTMLElement, load: HTMLElement}} Card
+ */
+
+/**
  * Show these models, each with its card.
  *
- * @param {(source: import('./files.js').Source) => void} onLoad a person asks for one
+ * @param {(source: Source) => void} onLoad a person asks for one
  */
 export function createPulled(onLoad) {
-  /** @type {Map<import('./files.js').Source, HTMLElement>} the card of each */
+  /** @type {Map<Source, Card>} */
   const cards = new Map();
-  /** @type {import('./files.js').Source|null} the first that converses */
+  /** @type {Source|null} the first that converses */
   let first = null;
 
   /** @param {Pulled[]} models */
   function offer(models) {
-    const [here, absent] = [true, false].map((is) => models.filter((m) => is === Boolean(m.weights)));
+    const here = models.filter(({ weights }) => weights);
+    const absent = models.filter(({ weights }) => !weights);
     find('pulled-models').replaceChildren(...here.map(card));
     find('pulled-models').hidden = here.length === 0;
     find('more-list').replaceChildren(...absent.map(absence));
     find('more-models').hidden = absent.length === 0;
   }
 
+  /** @param {Pulled} line */
   function card(line) {
     const source = sourceOf(line);
     const facts = [line.licence, `${line.parameters} parameters`, line.quantization];
     const node = element('li', 'demo');
     const head = element('p', 'demo-head');
-    head.append(element('span', 'dot'), element('strong', '', line.title), element('span', 'figures'));
+    const status = element('span', 'figures');
+    head.append(element('span', 'dot'), element('strong', '', line.title), status);
+    const row = element('p', 'help facts-line', facts.join(' · '));
+    const load = button(`Load it (${bytes(line.size)})`, 'link', () => onLoad(source));
     const actions = element('p', 'demo-actions');
-    actions.append(button(`Load it (${bytes(line.size)})`, 'link', () => onLoad(source)));
-    node.append(head, element('p', '', line.about), element('p', 'help facts-line', facts.join(' · ')), actions);
-    cards.set(source, node);
+    actions.append(load);
+    node.append(head, element('p', '', line.about), row, actions);
+    cards.set(source, { node, status, facts: row, load });
     if (line.converses) first ??= source;
     return node;
   }
 
   /**
-   * @param {(source: import('./files.js').Source) => ''|'loading'|'ready'} statusOf
+   * @param {(source: Source) => ''|'loading'|'ready'} statusOf
    */
   function show(statusOf) {
-    for (const [source, card] of cards) {
-      const status = statusOf(source);
-      card.dataset.now = status;
-      card.querySelector('.demo-head .figures').textContent = status;
-      card.querySelector('button').hidden = status !== '';
+    for (const [source, { node, status, load }] of cards) {
+      const now = statusOf(source);
+      node.dataset.now = now;
+      status.textContent = now;
+      load.hidden = now !== '';
     }
   }
 
-  /** Tell how fast one may be on this adapter. */
+  /**
+   * Tell how fast one may be on this adapter.
+   *
+   * @param {Source} source
+   * @param {number} tokensPerSecond
+   */
   function showSpeed(source, tokensPerSecond) {
-    const line = cards.get(source).querySelector('.facts-line');
-    line.append(` · at most ${rate(tokensPerSecond)} on this adapter`);
+    cards.get(source)?.facts.append(` · at most ${rate(tokensPerSecond)} on this adapter`);
   }
 
   return {
     offer,
     show,
     showSpeed,
-    holds: (source) => cards.has(source),
+    /** @param {Source|null} source */
+    holds: (source) => source !== null && cards.has(source),
     first: () => first,
   };
 }
 
-/** Say how a model that is not here can be fetched. */
+/**
+ * Say how a model that is not here can be fetched.
+ *
+ * @param {Pulled} line
+ */
 function absence({ title, about, licence, pull, size }) {
   const node = element('li');
   const how = element('p', '', `${bytes(size)}, ${licence}. To fetch it: `);
@@ -105,9 +126,12 @@ function absence({ title, about, licence, pull, size }) {
   return node;
 }
 
-/** @param {Pulled} line */
+/**
+ * @param {Pulled} line one that is here
+ * @returns {Source}
+ */
 function sourceOf({ name, title, size, weights, sampling }) {
-  const [{ blob }] = weights;
+  const blob = weights?.[0].blob ?? '';
   return {
     name: title,
     size,

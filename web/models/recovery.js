@@ -1,21 +1,28 @@
-/** What goes wrong with a model or a reply, and what a person can do then. */
+/**
+ * What goes wrong with a model or a reply, and what a person can do then.
+ *
+ * @import { Engine } from '../engine/client.js'
+ * @import { Info, TypedError } from '../engine/messages.js'
+ * @import { Settings } from '../settings/settings.js'
+ * @import { Actions } from '../shared/problems.js'
+ * @import { Source } from './files.js'
+ * @import { Model } from './model.js'
+ * @import { Panel } from './preflight.js'
+ */
 
 import { longerContext } from '../chat/turns.js';
 import { find } from '../shared/dom.js';
 import { count } from '../shared/format.js';
 import { errorCard } from '../shared/problems.js';
 
-/** @typedef {import('./files.js').Source} Source */
-/** @typedef {import('../engine/worker.js').TypedError} TypedError */
-
 /**
  * Tell of errors, each with the ways out of it.
  *
  * @param {object} parts
- * @param {ReturnType<import('../engine/client.js').createEngine>} parts.engine
- * @param {ReturnType<import('./model.js').createModel>} parts.model
- * @param {ReturnType<import('../settings/settings.js').createSettings>} parts.settings
- * @param {ReturnType<import('./preflight.js').createPreflight>} parts.preflight
+ * @param {Engine} parts.engine
+ * @param {Model} parts.model
+ * @param {Settings} parts.settings
+ * @param {Panel} parts.preflight
  * @param {(source: Source) => Promise<void>} parts.verify
  * @param {() => void} parts.newChat
  * @param {(source: Source) => void} parts.toList show it in the list that it came from
@@ -28,7 +35,7 @@ export function createRecovery(parts) {
 
   /**
    * @param {TypedError} error
-   * @param {Record<string, import('../shared/problems.js').Action>} actions what can be done besides
+   * @param {Actions} actions what can be done besides
    */
   function show(error, actions = {}) {
     const card = errorCard(error, { ...anyTime(), dismiss: () => {}, ...actions });
@@ -36,24 +43,39 @@ export function createRecovery(parts) {
     on.told(card);
   }
 
+  /** @type {() => Actions} */
   const anyTime = () => ({
     choose: () => find('file').click(),
-    settings: () => find('settings').showModal(),
+    settings: () => find('settings', HTMLDialogElement).showModal(),
   });
 
-  /** Follow what the engine says of the model that it held, and of itself. */
+  /**
+   * Follow what the engine says of the model that it held, and of itself.
+   *
+   * @param {TypedError} error
+   */
   function letGo(error) {
     if (error.kept === false) model.forget();
     if (error.fatal) engine.restart();
   }
 
-  /** What can be done about a model: one of a list is not looked for among files. */
+  /**
+   * What can be done about a model: one of a list is not looked for among files.
+   *
+   * @param {Source} source
+   * @returns {Actions}
+   */
   const waysOf = (source) => ({
     reload: () => model.load(source),
     ...(source.listed ? { list: () => toList(source), choose: null } : {}),
     ...(source.checkable ? { check: () => verify(source) } : {}),
   });
 
+  /**
+   * @param {Source} source
+   * @param {TypedError} error
+   * @param {Actions} before
+   */
   function failLoad(source, error, before) {
     show(error, {
       ...waysOf(source),
@@ -62,7 +84,12 @@ export function createRecovery(parts) {
     });
   }
 
-  /** A model that was refused before it was loaded: the one before is still there. */
+  /**
+   * A model that was refused before it was loaded: the one before is still there.
+   *
+   * @param {Source} source
+   * @param {TypedError} error
+   */
   function failCheck(source, error) {
     letGo(error);
     model.useSettings();
@@ -70,43 +97,69 @@ export function createRecovery(parts) {
     failLoad(source, error, { reload: () => preflight.open(source) });
   }
 
-  /** Load a model with another context: one that fits, or in which more fits. */
+  /**
+   * Load a model with another context: one that fits, or in which more fits.
+   *
+   * @param {Source} source
+   * @param {number} n_ctx
+   * @param {string} verb
+   */
   function context(source, n_ctx, verb) {
     const act = () => {
       settings.use(source.profile);
-      settings.choose('n_ctx', n_ctx);
+      settings.chooseContext(n_ctx);
       preflight.open(source);
     };
     return { label: `${verb} ${count(n_ctx)} tokens`, act };
   }
 
-  function longer({ source, info }, error) {
+  /**
+   * @param {Source} source
+   * @param {Info} info
+   * @param {TypedError} error
+   * @returns {Actions}
+   */
+  function longer(source, info, error) {
     const n_ctx = source.profile.fixedContext ? 0 : longerContext(error, info);
     return n_ctx ? { longer: context(source, n_ctx, 'Reload with') } : {};
   }
 
-  /** Load a model with keys and values that overflow later. */
-  function finer({ source, info }) {
+  /**
+   * Load a model with keys and values that overflow later.
+   *
+   * @param {Source} source
+   * @param {Info} info
+   * @returns {Actions}
+   */
+  function finer(source, info) {
     return info.kv === 'f16' ? { f32: () => model.load({ ...source, kv: 'f32' }) } : {};
   }
 
-  /** The engine died; whoever waits for it tells of that. */
+  /**
+   * The engine died; whoever waits for it tells of that.
+   *
+   * @param {TypedError} error
+   * @param {boolean} isTold
+   */
   function lose(error, isTold) {
     model.forget();
     on.change();
     if (!isTold) show(error, actionsAfter(error));
   }
 
-  /** What an error in a reply leaves to be done; a fatal one takes the model along. */
+  /**
+   * What an error in a reply leaves to be done; a fatal one takes the model along.
+   *
+   * @param {TypedError} error
+   * @returns {Actions}
+   */
   function actionsAfter(error) {
     letGo(error);
     on.change();
-    const { source } = model;
-    return {
-      ...anyTime(),
-      ...(source ? waysOf(source) : {}),
-      ...(model.info ? { newChat, ...longer(model, error), ...finer(model) } : {}),
-    };
+    const { source, info } = model;
+    if (!source) return anyTime();
+    const ways = { ...anyTime(), ...waysOf(source) };
+    return info ? { ...ways, newChat, ...longer(source, info, error), ...finer(source, info) } : ways;
   }
 
   return { show, failLoad, failCheck, lose, actionsAfter };

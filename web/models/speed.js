@@ -3,6 +3,10 @@
  * fastest there, what was predicted of a model, and what became of it. All of it is kept
  * in this browser.
  *
+ * @import {
+ *   Chosen, GenerateDone, Info, LoadDone, Measured, Preflight, StoppedDone,
+ * } from '../engine/messages.js'
+ *
  * @typedef {object} Speed of the last reply of a model on an adapter
  * @property {number} measured in tokens per second
  * @property {number} [predicted] at most, for a cache as full
@@ -17,18 +21,26 @@ const SPEEDS = 'lapidary.speeds';
 const KEPT = 64; // entries of each: the oldest go first
 const SHORTEST = 8; // tokens of a reply whose speed says something
 
-/** @returns {Record<string, import('../engine/worker.js').Measured>} by the adapter's name */
+/** @returns {Record<string, Measured>} by the adapter's name */
 export const devices = () => read(DEVICES);
 
-/** Keep what was measured of an adapter. */
+/**
+ * Keep what was measured of an adapter, if it was.
+ *
+ * @param {Preflight} preflight
+ */
 export function keepDevice({ adapter, measured }) {
-  write(DEVICES, adapter, measured);
+  if (measured) write(DEVICES, adapter, measured);
 }
 
-/** @returns {Record<string, object>} which kernels are the fastest, by the adapter's name */
+/** @returns {Record<string, Chosen>} which kernels are the fastest, by the adapter's name */
 export const chosen = () => read(CHOSEN);
 
-/** Keep which kernels are the fastest on an adapter, as the engine says after a load. */
+/**
+ * Keep which kernels are the fastest on an adapter, as the engine says after a load.
+ *
+ * @param {LoadDone} done
+ */
 export function keepChosen({ info, chosen: kernels }) {
   if (kernels) write(CHOSEN, info.adapter, kernels);
 }
@@ -36,20 +48,30 @@ export function keepChosen({ info, chosen: kernels }) {
 /**
  * Keep how fast a reply was, unless it was too short to tell.
  *
- * @param {Record<string, unknown>} info `Engine.info`
- * @param {import('../engine/worker.js').DoneMessage} done
+ * @param {Info} info
+ * @param {GenerateDone|StoppedDone} done
  */
-export function keepSpeed(info, { n_prompt, n_generated, decode_seconds, predicted }) {
+export function keepSpeed(info, done) {
+  if (!('ids' in done)) return;
+  const { n_prompt, n_generated, decode_seconds, predicted } = done;
   if (!(n_generated >= SHORTEST && decode_seconds > 0)) return;
   const measured = (n_generated - 1) / decode_seconds;
   const n_keys = n_prompt + Math.floor(n_generated / 2);
   write(SPEEDS, keyOf(info), { measured, predicted, n_keys });
 }
 
-/** @returns {Speed|null} */
+/**
+ * @param {Info} info
+ * @returns {Speed|null}
+ */
 export const speedOf = (info) => read(SPEEDS)[keyOf(info)] ?? null;
 
-/** Add what was predicted of a model, where the reply came before the measurement. */
+/**
+ * Add what was predicted of a model, where the reply came before the measurement.
+ *
+ * @param {Info} info
+ * @param {number} predicted
+ */
 export function keepPrediction(info, predicted) {
   const speed = speedOf(info);
   if (speed) write(SPEEDS, keyOf(info), { ...speed, predicted });
@@ -58,9 +80,10 @@ export function keepPrediction(info, predicted) {
 /**
  * Set the measured speed against the predicted one.
  *
- * @param {{measured?: number, predicted?: number}} speed
+ * @param {Partial<Speed>} speed
  */
 export function compare({ measured, predicted }) {
+  /** @type {string[]} */
   const parts = [];
   if (predicted) parts.push(`predicted at most ${rate(predicted)}`);
   if (measured) parts.push(`measured ${rate(measured)}`);
@@ -68,16 +91,23 @@ export function compare({ measured, predicted }) {
   return parts.join(', ') + reached;
 }
 
+/** @param {Info} info */
 const keyOf = ({ name, weight_bytes, adapter }) => [name, weight_bytes, adapter].join(' · ');
 
+/** @param {string} key */
 function read(key) {
   try {
-    return JSON.parse(localStorage.getItem(key)) ?? {};
+    return JSON.parse(localStorage.getItem(key) ?? '{}');
   } catch {
     return {};
   }
 }
 
+/**
+ * @param {string} key
+ * @param {string} name
+ * @param {unknown} value
+ */
 function write(key, name, value) {
   const { [name]: old, ...others } = read(key);
   const entries = [...Object.entries(others), [name, value]].slice(-KEPT);

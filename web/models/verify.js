@@ -1,4 +1,9 @@
-/** The panel that holds a model's files to the SHA-256 that is in their names. */
+/**
+ * The panel that holds a model's files to the SHA-256 that is in their names.
+ *
+ * @import { Engine } from '../engine/client.js'
+ * @import { Source } from './files.js'
+ */
 
 import { closeSheets, element, find } from '../shared/dom.js';
 import { bytes, duration } from '../shared/format.js';
@@ -8,23 +13,25 @@ import { errorCard } from '../shared/problems.js';
 /**
  * Offer the check.
  *
- * @param {{engine: ReturnType<import('../engine/client.js').createEngine>}} parts
- * @returns {(source: import('./files.js').Source) => Promise<void>} checks a model's files
+ * @param {{engine: Engine}} parts
+ * @returns {(source: Source) => Promise<void>} checks a model's files
  */
 export function createVerify({ engine }) {
-  const panel = find('check');
+  const panel = find('check', HTMLDialogElement);
   const progress = createProgress({
-    bar: find('check-bar'), stage: find('check-stage'), figures: find('check-bytes'),
+    bar: find('check-bar', HTMLProgressElement), stage: find('check-stage'), figures: find('check-bytes'),
   });
   /** @type {number|null} the request under way */
   let current = null;
 
+  /** @param {HTMLElement|null} verdict */
   function show(verdict) {
     find('check-running').hidden = Boolean(verdict);
     find('check-end').textContent = verdict ? 'Done' : 'Cancel';
     find('check-verdict').replaceChildren(...verdict ? [verdict] : []);
   }
 
+  /** @param {Source} source */
   async function check(source) {
     closeSheets();
     find('check-name').textContent = `${source.name} · ${bytes(source.size)}`;
@@ -37,8 +44,9 @@ export function createVerify({ engine }) {
     const outcome = await result.catch((error) => error);
     if (current !== id) return;
     current = null;
-    if (outcome.reason === 'stopped') return panel.close(); // along with the engine
-    show(outcome.kind === 'error' ? errorCard(outcome, {}) : intact(outcome.n_bytes, begin));
+    if (outcome.kind === 'error') show(errorCard(outcome, {}));
+    else if ('n_bytes' in outcome) show(intact(outcome.n_bytes, begin));
+    else panel.close(); // it was stopped along with the engine
   }
 
   panel.addEventListener('close', () => {
@@ -48,6 +56,10 @@ export function createVerify({ engine }) {
   return check;
 }
 
+/**
+ * @param {number} nBytes
+ * @param {number} begin
+ */
 function intact(nBytes, begin) {
   const seconds = (performance.now() - begin) / 1000;
   const card = element('div', 'card');

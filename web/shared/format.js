@@ -2,7 +2,11 @@
 
 const UNITS = ['bytes', 'KB', 'MB', 'GB', 'TB'];
 
-/** Write a number of bytes in decimal units, as file managers do. */
+/**
+ * Write a number of bytes in decimal units, as file managers do.
+ *
+ * @param {number} n
+ */
 export function bytes(n) {
   let value = n;
   let unit = 0;
@@ -14,7 +18,11 @@ export function bytes(n) {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** Write a duration in seconds, minutes or hours. */
+/**
+ * Write a duration in seconds, minutes or hours.
+ *
+ * @param {number} seconds
+ */
 export function duration(seconds) {
   if (seconds < 1) return `${seconds.toFixed(2)} s`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
@@ -23,25 +31,44 @@ export function duration(seconds) {
   return minutes < 60 ? `${minutes} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** Write a rate of tokens. */
+/**
+ * Write a rate of tokens.
+ *
+ * @param {number} tokensPerSecond
+ */
 export function rate(tokensPerSecond) {
   const digits = tokensPerSecond < 99.5 ? 1 : 0;
   return `${tokensPerSecond.toFixed(digits)} tok/s`;
 }
 
-/** Write how much of something was reached. */
+/**
+ * Write how much of something was reached.
+ *
+ * @param {number} reached
+ * @param {number} whole
+ */
 export function share(reached, whole) {
   return `${Math.round((100 * reached) / whole)}\u00a0%`;
 }
 
-/** Write an integer with thousands separators. */
+/**
+ * Write an integer with thousands separators.
+ *
+ * @param {number} n
+ */
 export function count(n) {
   return Math.round(n).toLocaleString('en-US');
 }
 
-/** Write a large number in short scale: 4.5 B parameters, 310 M. */
+/**
+ * Write a large number in short scale: 4.5 B parameters, 310 M.
+ *
+ * @param {number} n
+ */
 export function short(n) {
-  for (const [size, suffix] of [[1e12, ' T'], [1e9, ' B'], [1e6, ' M'], [1e3, ' K']]) {
+  /** @type {[number, string][]} */
+  const scales = [[1e12, ' T'], [1e9, ' B'], [1e6, ' M'], [1e3, ' K']];
+  for (const [size, suffix] of scales) {
     if (n >= size * 0.9995) {
       const value = n / size;
       return `${value.toFixed(value < 99.5 ? 1 : 0)}${suffix}`;

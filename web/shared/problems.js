@@ -6,7 +6,13 @@ import { button, element, fact } from './dom.js';
 import { bytes } from './format.js';
 import { focusPrompt } from './view.js';
 
-/** What a person can do after each error; the first action is the main one. */
+/** @import { TypedError } from '../engine/messages.js' */
+
+/**
+ * What a person can do after each error; the first action is the main one.
+ *
+ * @type {Record<string, Name[]>}
+ */
 const ACTIONS = {
   FileFormatError: ['list', 'choose', 'check'],
   UnsupportedFormatError: ['list', 'choose', 'check'],
@@ -54,11 +60,13 @@ const STAYS = new Set(['check', 'choose', 'settings', 'shorten']);
 /**
  * Make an error card.
  *
- * @param {import('../engine/worker.js').TypedError} error
- * @param {Record<string, Action>} actions what can be done now, by name; the card offers
+ * @param {TypedError} error
+ * @param {Actions} actions what can be done now, by name; the card offers
  *   those that fit the error
  *
- * @typedef {(() => void) | {label: string, act: () => void}} Action some say what they
+ * @typedef {keyof typeof LABELS | 'shorter' | 'longer'} Name of an action
+ * @typedef {Partial<Record<Name, Action|null>>} Actions
+ * @typedef {(() => unknown) | {label: string, act: () => unknown}} Action some say what they
  *   would do here
  */
 export function errorCard(error, actions) {
@@ -68,11 +76,8 @@ export function errorCard(error, actions) {
   card.append(element('h2', 'card-title', title(error.what)), details(error));
   if (error.remedy) card.append(element('p', 'remedy', error.remedy));
   const row = element('div', 'card-actions');
-  const names = [...ACTIONS[error.type] ?? ['reload'], 'restore', 'dismiss']
-    .filter((name) => actions[name] && (name !== 'settings' || canShorten(error)));
-  names.forEach((name, i) => {
+  offered(error, actions).forEach(([name, { label, act }], i) => {
     const isMain = i === 0 && name !== 'dismiss';
-    const { label = LABELS[name], act = actions[name] } = actions[name];
     row.append(button(label, isMain ? 'primary small' : 'secondary small', () => {
       if (!STAYS.has(name)) card.remove();
       act();
@@ -83,12 +88,36 @@ export function errorCard(error, actions) {
   return card;
 }
 
-/** What an error says within a sentence, as a title; a name that it begins with stays. */
+/**
+ * The actions that fit an error and can be taken, each with its label.
+ *
+ * @param {TypedError} error
+ * @param {Actions} actions
+ * @returns {[Name, {label: string, act: () => unknown}][]}
+ */
+function offered(error, actions) {
+  /** @type {Name[]} */
+  const names = [...ACTIONS[error.type] ?? ['reload'], 'restore', 'dismiss'];
+  return names.flatMap((name) => {
+    const action = actions[name];
+    if (!action || (name === 'settings' && !canShorten(error))) return [];
+    const label = name in LABELS ? LABELS[/** @type {keyof typeof LABELS} */ (name)] : '';
+    return [[name, typeof action === 'function' ? { label, act: action } : action]];
+  });
+}
+
+/**
+ * What an error says within a sentence, as a title; a name that it begins with stays.
+ *
+ * @param {string} what
+ */
 const title = (what) => what.replace(/^[a-z]+(?=[ ,’]|$)/, (word) =>
   word[0].toUpperCase() + word.slice(1));
 
-const canShorten = ({ type, n_ctx }) => !TOO_LARGE.has(type) || n_ctx > 0;
+/** @param {TypedError} error */
+const canShorten = ({ type, n_ctx }) => !TOO_LARGE.has(type) || Boolean(n_ctx);
 
+/** @param {TypedError} error */
 function details(error) {
   const list = element('dl', 'facts');
   for (const [name, value] of [['Found', error.found], ['Expected', error.expected]]) {
@@ -100,8 +129,10 @@ function details(error) {
 /**
  * Find out whether this browser offers WebGPU here.
  *
- * @returns {Promise<null | {title: string, text: string, steps: [string, string][]}>}
- *   null when it does
+ * @returns {Promise<Missing|null>} null when it does
+ *
+ * @typedef {{title: string, text: string, steps: [string, string][]}} Missing why there is
+ *   none, and how to get it
  */
 export async function missingWebGPU() {
   if (!self.isSecureContext) {
@@ -124,6 +155,7 @@ const NO_WEBGPU = 'Lapidary computes with WebGPU. These browsers have it:';
 const NO_ADAPTER = 'WebGPU is here, but it offers no graphics adapter: the driver may be '
   + 'blocked, or hardware acceleration switched off. If there was one before, the GPU has '
   + 'failed too often: restart the browser.';
+/** @type {[string, string][]} */
 const BROWSERS = [
   ['Chrome, Edge', '113 or newer on Windows, macOS, Android. On Linux: chrome://flags, '
     + '“Vulkan” and “Unsafe WebGPU Support”. Hardware acceleration must be on '
@@ -133,7 +165,11 @@ const BROWSERS = [
     + 'dom.webgpu.enabled and dom.webgpu.workers.enabled.'],
 ];
 
-/** Make the card that says how to get WebGPU. */
+/**
+ * Make the card that says how to get WebGPU.
+ *
+ * @param {Missing} missing
+ */
 export function capabilityCard(missing) {
   const card = element('div', 'card problem');
   card.setAttribute('role', 'alert');
@@ -145,11 +181,17 @@ export function capabilityCard(missing) {
   return card;
 }
 
-/** Check what can be checked without reading: nothing chosen, empty files. */
+/**
+ * Check what can be checked without reading: nothing chosen, empty files.
+ *
+ * @param {File[]} files
+ * @returns {TypedError|null}
+ */
 export function checkFiles(files) {
   const empty = files.find((file) => file.size === 0);
   if (!empty) return null;
   return {
+    kind: 'error',
     type: 'FileFormatError',
     what: `${empty.name} is empty`,
     found: bytes(0),
@@ -169,11 +211,16 @@ export async function checkBeginnings(files) {
   return problems.find(Boolean) ?? null;
 }
 
+/**
+ * @param {File} file
+ * @returns {Promise<TypedError|null>}
+ */
 async function checkBeginning(file) {
   const found = await file.slice(0, MAGIC.length).text().catch((error) => error);
   if (found === MAGIC) return null;
   const isRead = typeof found === 'string';
   return {
+    kind: 'error',
     type: isRead ? 'UnsupportedFormatError' : 'SourceError',
     what: isRead ? `${file.name} is no model` : `${file.name} cannot be read`,
     found: isRead ? `a file that begins with ${JSON.stringify(found)}` : found.message,

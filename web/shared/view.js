@@ -2,7 +2,7 @@
 
 import { find } from './dom.js';
 
-export const prompt = find('prompt');
+export const prompt = find('prompt', HTMLTextAreaElement);
 export const finePointer = matchMedia('(pointer: fine)');
 
 /** Put the focus where a person goes on; on a phone it would bring up the keyboard. */
@@ -55,15 +55,16 @@ export function showState(view) {
   showComposer(view);
 }
 
+/** @param {View} view */
 function showComposer(view) {
   const { now } = view;
   const usable = ['preparing', 'ready', 'generating'].includes(now);
   prompt.disabled = !usable;
   prompt.placeholder = usable ? 'Message' : hint(view);
-  find('think').disabled = !usable;
+  find('think', HTMLButtonElement).disabled = !usable;
   find('think').hidden = !view.thinks;
   find('think').setAttribute('aria-pressed', String(view.think));
-  find('send').disabled = !view.canSend || !prompt.value.trim();
+  find('send', HTMLButtonElement).disabled = !view.canSend || !prompt.value.trim();
   find('composer-hint').textContent = hint(view);
   fitPrompt();
   const stop = find('stop');
@@ -73,6 +74,7 @@ function showComposer(view) {
   if (hadFocus && usable) prompt.focus();
 }
 
+/** @param {View} view */
 function hint({ now, isEmpty, isUnanswered, blocked }) {
   if (now === 'loading' || now === 'checking') return 'You can write as soon as the model is loaded.';
   if (now === 'preparing' && isUnanswered) return 'It is answered once the model is loaded.';
