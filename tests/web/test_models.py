@@ -112,7 +112,7 @@ def test_what_a_file_recommends_holds_until_a_person_changes_it(ui):
     expect_state(ui, "ready")
     ui.get_by_role("button", name="New chat").click()  # an echo of an echo is no JSON
     sampling = sent(ui)["sampling"]
-    assert (sampling["temperature"], sampling["top_k"]) == (0.5, 64)
+    assert sampling == {"temperature": 0.5}  # the rest is the driver's
     ui.reload()
     choose(ui, "warm.gguf")
     expect_state(ui, "ready")

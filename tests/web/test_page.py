@@ -295,8 +295,6 @@ def test_settings_reach_the_engine_and_last(ready, site):
     assert request["sampling"] == {
         "temperature": 0,
         "top_k": 7,
-        "top_p": 0.95,
-        "min_p": 0,
         "repetition_penalty": 1.1,
         "seed": 42,
     }

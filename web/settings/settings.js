@@ -150,5 +150,6 @@ export function createSettings(onChange) {
     onChange();
   });
   use(OWN_FILES);
-  return { values, set, chooseContext, use, learn, sampling: () => sampling(values) };
+  const said = () => sampling({ ...profile.defaults, ...chosen });
+  return { values, set, chooseContext, use, learn, sampling: said };
 }

@@ -47,12 +47,12 @@ const SAMPLING = [
 /**
  * The sampling part, as the engine takes it: what is not said is left to the driver.
  *
- * @param {Values} values
+ * @param {Partial<Values>} said by the model and the person
  * @returns {Sampling}
  */
-export function sampling(values) {
-  const given = SAMPLING.filter((name) => values[name] !== null);
-  return Object.fromEntries(given.map((name) => [name, values[name]]));
+export function sampling(said) {
+  const given = SAMPLING.filter((name) => (said[name] ?? null) !== null);
+  return Object.fromEntries(given.map((name) => [name, said[name]]));
 }
 
 /**
