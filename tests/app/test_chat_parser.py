@@ -496,7 +496,10 @@ CALLED = [("f", {"city": "a", "n": 1})]
         "Well.\ncall:f{city:a,n:1}\nok": ("", "Well.ok", CALLED),
         "Well.\ncall:f(city='a', n=1)\nok": ("", "Well.ok", CALLED),
         "<|tool_call>f(city='a', n=1)<tool_call|>": ("", "", CALLED),
-        "<|tool_call>h(a=1)<tool_call|>": ("", "h(a=1)", []),
+        "<|tool_call>h(a=1)<tool_call|>": ("", "", [("h", {"a": 1})]),
+        "<|tool_call>h(a, b)<tool_call|>": ("", "h(a, b)", []),
+        "<|tool_call>h (a b=1)<tool_call|>": ("", "h (a b=1)", []),
+        "<|tool_call>h(": ("", "h(", []),
         "f(city='a', n=1)": ("", "f(city='a', n=1)", []),
         "<|tool_call>f{city:a,n:1}<tool_call|>": ("", "", CALLED),
         "Use call:f{city:a,n:1}": ("", "Use call:f{city:a,n:1}", []),
@@ -533,3 +536,11 @@ def test_parsing_undoes_rendering(arguments):
 
 def spelled(arguments: dict[str, object]) -> str:
     return json.dumps(arguments, sort_keys=True)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]\w*", fullmatch=True), JSON, max_size=4))
+def test_call_as_python_writes_it_is_read_back(arguments):
+    written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    parsed = parse_tool_call(f"call:f({written})")
+    assert parsed is not None
+    assert spelled(parsed.arguments) == spelled(arguments)

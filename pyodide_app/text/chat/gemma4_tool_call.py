@@ -26,9 +26,9 @@ _NAME = r"""[^\s{}\[\]()<>"',;]+"""
 _LEAD = r"[\s\[\]}),;]*"
 _HEAD = re.compile(
     rf"{_LEAD}(?P<call>call:|:)?[ \t]*(?P<name>{_NAME})\s*"
-    r"(?:\(?\s*(?={)|(?=\(\s*[^\s{]))"
+    r"(?:\(?\s*(?={)|(?=\(\s*(?:(?P<pair>\w+\s*=)|\w*\s*[^\s\w={]|\w+\s+\w)))"
 )
-_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME}\s*\(?\s*)?")
+_HEAD_BEGUN = re.compile(rf"{_LEAD}(?:call:|:)?[ \t]*(?:{_NAME}\s*(?:\(\s*\w*\s*)?)?")
 _WHOLE = re.compile(rf"{_LEAD}(?={{)")  # the call itself as one JSON object
 _SIMPLE = 40  # characters; no number or word that matters is longer
 _LEFT_OVER = " \t\r\n[]{}(),;"
@@ -61,7 +61,8 @@ class CallReader:
         while True:
             window = self._source.peek(LOOK)
             if head := _HEAD.match(window):
-                return bool(head["call"]) or head["name"] in self._schemas
+                is_known = head["name"] in self._schemas
+                return bool(head["call"] or head["pair"]) or is_known
             if _WHOLE.match(window):
                 return True
             begun = _HEAD_BEGUN.fullmatch(window)

@@ -21,7 +21,11 @@ _WORDS: dict[str, bool | None] = {
     "null": None,
     "None": None,
 }
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_HEX = "[0-9a-fA-F]"
+_ESCAPE = re.compile(
+    rf"\\(?:u({_HEX}{{4}})|x({_HEX}{{2}})|U(00(?:0{_HEX}|10){_HEX}{{4}})|(.))",
+    re.DOTALL,
+)
 _BOTH = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'", "\n": ""}
 _ESCAPES = {QUOTE: {}, '"': _BOTH | {"b": "\b", "f": "\f", "/": "/"}, "'": _BOTH}
 
@@ -90,5 +94,5 @@ def unescape(text: str, quote: str) -> str:
 
 
 def _unescaped(found: re.Match[str], escapes: Mapping[str, str]) -> str:
-    code = found[1] or found[2]
-    return chr(int(code, 16)) if code else escapes.get(found[3], found[0])
+    code = found[1] or found[2] or found[3]
+    return chr(int(code, 16)) if code else escapes.get(found[4], found[0])
