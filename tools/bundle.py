@@ -10,10 +10,11 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from tools import environment
+from tools import environment, jinja
 from tools.alone import alone
 from tools.environment import CACHE, NODE_MODULES, ROOT, WEB, digest
 
@@ -51,6 +52,7 @@ def bundle() -> Path:
     """Make `dist/`, unless it is up to date, and return its path."""
     with alone(CACHE):
         environment.ensure_node_modules(dev=False)
+        jinja.ensure_jinja()
         key = input_key()
         stamp = CACHE / "dist.key"
         if not (DIST.exists() and stamp.exists() and stamp.read_text() == key):
@@ -73,7 +75,8 @@ def replace_dist() -> None:
 def input_key() -> str:
     """Return a digest that changes whenever `dist/` would."""
     files = [*page_files(), *driver_files().values(), environment.PACKAGE_LOCK]
-    files += [*BYTE_COMPILE, Path(__file__), *model_files(DEMO).values()]
+    files += [*BYTE_COMPILE, Path(__file__), Path(jinja.__file__)]
+    files += model_files(DEMO).values()
     names = [str(path.relative_to(ROOT)).encode() for path in files]
     return digest(*names, *(path.read_bytes() for path in files))
 
@@ -88,8 +91,12 @@ def fill(folder: Path, model: Path = DEMO) -> None:
         copy(NODE_MODULES / source, folder / target)
     stdlib = compiled(STDLIB, "stdlib", "/lib/python314.zip/")
     copy(stdlib, folder / PYODIDE / "python_stdlib.zip")
-    wheel = write_wheel(folder / PYODIDE)
-    write_lock(wheel)
+    wheels = [write_wheel(folder / PYODIDE)]
+    for package in jinja.PACKAGES:
+        wheels.append(write_package(folder / PYODIDE, package))
+        notice = folder / f"vendor/licenses/{package.name}.txt"
+        notice.write_bytes(jinja.licence(package))
+    write_lock(folder / PYODIDE, wheels)
     write_manifest(folder, describe_model(model))
 
 
@@ -152,35 +159,37 @@ def compiled(archive: Path, name: str, prefix: str) -> Path:
 
 def write_wheel(folder: Path) -> Path:
     """Write the driver's wheel: compiled modules, and the shaders as they are."""
-    with temporary(CACHE / "driver-source.zip") as source:
-        write_archive(source, {n: p.read_bytes() for n, p in driver_files().items()})
-        with zipfile.ZipFile(compiled(source, "driver", "")) as archive:
-            files = {name: archive.read(name) for name in archive.namelist()}
+    files = {name: path.read_bytes() for name, path in driver_files().items()}
+    metadata = (
+        f"Metadata-Version: 2.4\nName: pyodide_app\nVersion: {version()}\n"
+        "License-Expression: Apache-2.0\n"
+    )
+    info = f"pyodide_app-{version()}.dist-info"
+    return pack(folder, info, {**files, f"{info}/METADATA": metadata.encode()})
+
+
+def write_package(folder: Path, package: jinja.Package) -> Path:
+    """Write the wheel of a package that was fetched, compiled."""
+    return pack(folder, package.info, jinja.sources(package))
+
+
+def pack(folder: Path, info: str, files: dict[str, bytes]) -> Path:
+    """Write a wheel: modules, compiled, and other files, its metadata in `info`."""
+    name = info.removesuffix(".dist-info")
+    with temporary(CACHE / f"{name}-source.zip") as source:
+        write_archive(source, files)
+        with zipfile.ZipFile(compiled(source, name.partition("-")[0], "")) as archive:
+            packed = {each: archive.read(each) for each in archive.namelist()}
     python = json.loads(LOCK.read_text())["info"]["python"].split(".")
     tag = f"py{python[0]}{python[1]}-none-any"
-    files |= wheel_metadata(files, tag)
-    path = folder / f"pyodide_app-{version()}-{tag}.whl"
-    write_archive(path, files)
+    packed[f"{info}/WHEEL"] = (
+        f"Wheel-Version: 1.0\nGenerator: lapidary\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    ).encode()
+    rows = [record_row(each, content) for each, content in packed.items()]
+    packed[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,\n"]).encode()
+    path = folder / f"{name}-{tag}.whl"
+    write_archive(path, packed)
     return path
-
-
-def wheel_metadata(files: dict[str, bytes], tag: str) -> dict[str, bytes]:
-    """Return the `.dist-info` files of a wheel that holds the files."""
-    info = f"pyodide_app-{version()}.dist-info"
-    texts = {
-        f"{info}/METADATA": (
-            f"Metadata-Version: 2.4\nName: pyodide_app\nVersion: {version()}\n"
-            "License-Expression: Apache-2.0\n"
-        ),
-        f"{info}/WHEEL": (
-            f"Wheel-Version: 1.0\nGenerator: lapidary\n"
-            f"Root-Is-Purelib: true\nTag: {tag}\n"
-        ),
-    }
-    added = {name: text.encode() for name, text in texts.items()}
-    rows = [record_row(name, content) for name, content in (files | added).items()]
-    added[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,\n"]).encode()
-    return added
 
 
 def record_row(name: str, content: bytes) -> str:
@@ -195,29 +204,36 @@ def version() -> str:
     return text.split('__version__ = "')[1].split('"')[0]
 
 
-def write_lock(wheel: Path) -> None:
-    """Write Pyodide's lock file: its versions, and the driver as the one package.
+def write_lock(folder: Path, wheels: Sequence[Path]) -> None:
+    """Write Pyodide's lock file: its versions, the driver, and what runs templates.
 
     Byte for byte what `pyodide-build` writes, which needs Python 3.12: the tests ask
     it. The stock packages are left out: the page uses none, and their files lie on
     another origin.
     """
-    package = {
-        "name": "pyodide-app",
-        "version": version(),
+    needs = {package.name: list(package.needs) for package in jinja.PACKAGES}
+    info = json.loads(LOCK.read_text())["info"]
+    packages = dict(lock_entry(wheel, needs) for wheel in wheels)
+    text = json.dumps({"info": info, "packages": packages, "tool": {}}, sort_keys=True)
+    (folder / "pyodide-lock.json").write_text(text, encoding="utf-8")
+
+
+def lock_entry(wheel: Path, needs: dict[str, list[str]]) -> tuple[str, dict[str, Any]]:
+    """Return what the lock file says of a wheel, by the package's name."""
+    distribution, version = wheel.name.split("-")[:2]
+    name = distribution.replace("_", "-")
+    return name, {
+        "name": name,
+        "version": version,
         "file_name": wheel.name,
         "install_dir": "site",
         "sha256": sha256(wheel),
         "package_type": "package",
         "imports": [],  # for looking packages up by their modules; we know the name
-        "depends": [],
+        "depends": needs.get(name, []),
         "unvendored_tests": False,
         "tool": {},
     }
-    info = json.loads(LOCK.read_text())["info"]
-    lock = {"info": info, "packages": {"pyodide-app": package}, "tool": {}}
-    text = json.dumps(lock, sort_keys=True)
-    (wheel.parent / "pyodide-lock.json").write_text(text, encoding="utf-8")
 
 
 # Files

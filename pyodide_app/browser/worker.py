@@ -16,6 +16,7 @@ from js import navigator
 
 from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
+from pyodide_app.browser import templates
 from pyodide_app.browser.messages import (
     RUNTIME,
     finished,
@@ -125,26 +126,42 @@ class Worker:
         sources = await self._open(number, message)
         try:
             device = await self._open_device(options)
-            engine = await Engine.load(
-                sources,
-                device,
-                load_options(options, device),
-                progress=lambda progress: self._progress(number, progress, options),
-                make_room=lambda: self._make_room(number),
-            )
+            engine, notes = await self._load_engine(number, sources, options, device)
         except BaseException:
             close_all(sources)
             raise
         self._unload()
         self.engine, self._sources = engine, sources
-        engine.learn(Brought(options.get("template") or "", options.get("large")))
         if options.get("batch"):
             engine.pace = Fixed(options["batch"])
         sampling = sampling_defaults(engine.loaded.file.metadata)
-        done = {"info": engine.info, "sampling": sampling}
+        info = engine.info | {"notes": [*engine.info["notes"], *notes]}
+        done = {"info": info, "sampling": sampling}
         if not options.get("kernels"):
             done["chosen"] = kernel_options.record(engine.loaded.choice, device.info)
         return done
+
+    async def _load_engine(
+        self,
+        number: int,
+        sources: Sequence[OpenFile],
+        options: Mapping[str, Any],
+        device: WebGPUDevice,
+    ) -> tuple[Engine, Sequence[str]]:
+        """Load a model that knows how to chat, with notes of what that took."""
+        engine = await Engine.load(
+            sources,
+            device,
+            load_options(options, device),
+            progress=lambda progress: self._progress(number, progress, options),
+            make_room=lambda: self._make_room(number),
+        )
+        brought = Brought(options.get("template") or "", options.get("large"))
+        try:
+            return engine, await templates.learn(engine, brought)
+        except BaseException:
+            engine.close()
+            raise
 
     async def _open(self, number: int, message: Any) -> Sequence[OpenFile]:
         """Open what a message names, and tell how much of it is fetched."""

@@ -20,6 +20,7 @@ from pyodide_app.text.chat.choice import Brought
 from pyodide_app.text.chat.format import ChatFormat
 from pyodide_app.text.chat.messages import check_messages, check_tools, refuse_media
 from pyodide_app.text.chat.stop_strings import StopStrings
+from pyodide_app.text.chat.templated import Templated
 from pyodide_app.text.tokenizer import Tokenizer
 
 Event = ThinkingDelta | ContentDelta | ToolCall | Finished
@@ -56,6 +57,11 @@ class Engine(Runner):
         Raises: UnsupportedFormatError where nobody knows it.
         """
         return self._choice.require()
+
+    @property
+    def runs_template(self) -> bool:
+        """Say whether conversations are written by running the file's own template."""
+        return isinstance(self._choice.format, Templated)
 
     @property
     def turn_ends(self) -> tuple[str, ...]:

@@ -150,6 +150,11 @@ HOSTILE = {
     "json": "{{ [1] | tojson(indent=1000000000) }}",
     "indent": "{{ 'x' | indent(1000000000) }}",
     "macro": "{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}",
+    "calls": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+    "loops in loops": "{% for x in [[]] recursive %}{{ loop([[]]) }}{% endfor %}",
+    "block": "{% block a %}{{ self.a() }}{% endblock %}",
+    "lists": "{% set n = namespace(x=[]) %}{% for i in range(9999) %}"
+    "{% set n.x = [n.x] %}{% endfor %}{{ n.x }}{{ n.x | tojson }}",
     "deep": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "blocks": "{% if 1 %}" * 3000 + "{% endif %}" * 3000,
     "escape": "{{ ''.__class__.__mro__[1].__subclasses__() }}",

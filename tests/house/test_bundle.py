@@ -40,7 +40,7 @@ def manifest(dist) -> dict[str, dict[str, str]]:
 
 
 def wheel_of(dist: Path) -> Path:
-    return next((dist / "vendor/pyodide").glob("*.whl"))
+    return next((dist / "vendor/pyodide").glob("pyodide_app-*.whl"))
 
 
 def sha256(content: bytes) -> str:
@@ -89,13 +89,14 @@ def test_wheel_is_compiled_and_without_the_native_device(dist):
     )
 
 
-def test_lock_file_knows_the_wheel_alone(dist):
-    lock = json.loads((dist / "vendor/pyodide/pyodide-lock.json").read_text())
-    wheel = wheel_of(dist)
-    assert list(lock["packages"]) == ["pyodide-app"]
-    package = lock["packages"]["pyodide-app"]
-    assert package["file_name"] == wheel.name
-    assert package["sha256"] == sha256(wheel.read_bytes())
+def test_lock_file_knows_the_wheels_that_are_there(dist):
+    folder = dist / "vendor/pyodide"
+    packages = json.loads((folder / "pyodide-lock.json").read_text())["packages"]
+    assert list(packages) == ["jinja2", "markupsafe", "pyodide-app"]
+    found = {path.name: sha256(path.read_bytes()) for path in folder.glob("*.whl")}
+    assert {p["file_name"]: p["sha256"] for p in packages.values()} == found
+    # The page names the driver alone, which brings no other with it.
+    assert packages["pyodide-app"]["depends"] == []
 
 
 def test_driver_boots_from_the_bundle_and_reads_its_shaders(dist):

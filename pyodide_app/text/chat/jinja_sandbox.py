@@ -110,7 +110,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             for name in ("_loop_vars", "_block_vars"):  # the compiler's own
                 kwargs.pop(name, None)
             return __self._method(text, __obj.__name__, args, kwargs)
-        return super().call(__context, __obj, *args, **kwargs)
+        with __self.budget.nested():
+            return super().call(__context, __obj, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Return a `format` that fills no memory."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 LONGEST = 10_000_000  # characters, elements, or bits of a number
+DEEPEST = 40  # calls within calls: Gemma's has one for each level of a schema
 
 
 class BudgetError(Exception):
@@ -17,6 +19,7 @@ class Budget:
 
     def __init__(self, units: int) -> None:
         self._units = units
+        self._depth = 0  # of calls within calls
 
     def step(self, units: int) -> bool:
         """Take units for a step."""
@@ -30,6 +33,20 @@ class Budget:
         if length > LONGEST:
             raise BudgetError
         self.step(1 + length // 16)
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Let a call be made within the calls under way, if these are not too many.
+
+        The stack of a browser's worker ends after some hundred, and all ends with it.
+        """
+        if self._depth >= DEEPEST:
+            raise BudgetError
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     def value(self, value: Any) -> None:
         """Take what it costs to look at a value and all that is in it."""

@@ -42,9 +42,23 @@ _RESULTS = ("<tool_response>", "</tool_response>")
 _TOO_MUCH = re.compile(f"[{chr(FIRST)}-\U0010ffff]")
 
 
-def can_run() -> bool:
+_host_fetches = False
+
+
+def is_here() -> bool:
     """Say whether there is what runs templates."""
     return importlib.util.find_spec("jinja2") is not None
+
+
+def host_fetches(does: bool) -> None:
+    """Say whether the host fetches what runs templates for a model that needs it."""
+    global _host_fetches
+    _host_fetches = does
+
+
+def can_run() -> bool:
+    """Say whether there is what runs templates, or will be when one is to be run."""
+    return _host_fetches or is_here()
 
 
 @dataclass(frozen=True, slots=True)
