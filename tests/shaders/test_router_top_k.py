@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from oracle import ops as oracle
 from pyodide_app.graph.tensors import Choice
 from tests.support import compare, gpu
+from tests.support.golden_data import load_npz, require
 
 INF, NAN = np.inf, np.nan
 
@@ -124,6 +127,29 @@ def test_rules(logits: list[float], idx: list[int], weight: list[float]) -> None
     ):
         assert got_idx[0].tolist() == idx
         np.testing.assert_array_equal(got_weight[0], weight)
+
+
+KINDS = {"softmax_norm": True, "softmax_selected": True, "softmax": False}
+ROUTERS = load_npz(require("moe/blocks/router_cases.npz"))
+META = json.loads(ROUTERS["meta"].item())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_golden_routers(kind: str) -> None:
+    n_compared = 0
+    for name, case in META.items():
+        logits = ROUTERS[f"{name}_logits"]
+        # Of what is not finite the kernel has a rule of its own.
+        if case["kind"] == kind and np.isfinite(logits).all():
+            idx, weight = route(logits, case["k"], None, KINDS[kind])
+            expected = ROUTERS[f"{name}_w"]
+            # exp underflows: zeros may stand in any order; denormals may be zeros.
+            is_denormal = (logits != 0) & (np.abs(logits) < 1e-37)
+            means = (expected > 1e-30) & ~is_denormal.any()
+            np.testing.assert_array_equal(idx[means], ROUTERS[f"{name}_ids"][means])
+            np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
+            n_compared += 1
+    assert n_compared > 12
 
 
 def test_does_not_depend_on_the_batch() -> None:
