@@ -1,7 +1,8 @@
 """JSON as models write it: read strictly where it is sound, else with kindness.
 
 What is forgiven: quotes within texts, single quotes and none, Python's words, commas
-too many, brackets that are never closed. Every character is looked at once.
+too many or semicolons for them, brackets that are never closed. Every character is
+looked at once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from typing import Any
 from pyodide_app.text.chat.json_values import MAX_DEPTH
 
 _SPACE = re.compile(r"\s*")
-_BARE = re.compile(r"[^,{}\[\]\n]*")
+# A semicolon separates pairs only where a key follows: code is full of them.
+_SEMICOLON = r""";\s*["'][^"'\n]{1,60}["']\s*:"""
+_BARE = re.compile(rf"(?:[^,;{{}}\[\]\n]|(?!{_SEMICOLON});)*")
 _BARE_KEY = re.compile(r"[^\s:{}\[\],\"']+")
 # A quote ends a text only where the value that holds it can go on.
 _REST = {
-    '"': re.compile(r'(?:[^"\\]|\\.|"(?!\s*(?:[,}\]:]|$)))*', re.DOTALL),
-    "'": re.compile(r"(?:[^'\\]|\\.|'(?!\s*(?:[,}\]:]|$)))*", re.DOTALL),
+    quote: re.compile(
+        rf"(?:[^{quote}\\]|\\.|{quote}(?!\s*(?:[,}}\]:]|$|{_SEMICOLON})))*", re.DOTALL
+    )
+    for quote in ('"', "'")
 }
 _NUMBER = re.compile(r"-?\d{1,400}(?:\.\d+)?(?:[eE][+-]?\d{1,4})?")
 _WORDS = {"true": True, "false": False, "null": None, "none": None, "nan": None}
@@ -56,7 +61,7 @@ class _Reader:
         pairs: dict[str, Any] = {}
         self._at += 1
         while (mark := self._next()) not in ("}", ""):
-            if mark == ",":
+            if mark in (",", ";"):
                 self._at += 1
                 continue
             if mark == "{":  # some models double the braces of an example
