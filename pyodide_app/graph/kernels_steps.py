@@ -100,12 +100,14 @@ class StepKernels(Recorder):
                 "n_blocks": n_blocks,
                 "block_begin": block_begin,
                 "total_blocks": weight.n_blocks(part),
-                "block_bytes": kind.block_bytes,
-                "scale_offset": kind.scale_offset,
-                "scale_bytes": kind.scale_bytes,
             },
             fold(-(-n_blocks // self.tuning.threads)),
-            overrides={"WG": self.tuning.threads},
+            overrides={
+                "WG": self.tuning.threads,
+                "BLOCK_BYTES": kind.block_bytes,
+                "SCALE_OFFSET": kind.scale_offset,
+                "SCALE_BYTES": kind.scale_bytes,
+            },
             label=weight.name,
         )
 
