@@ -47,7 +47,7 @@ class Runner:
         tokenizer = loaded.tokenizer
         self._stop_ids = tokenizer.stop_ids if tokenizer else frozenset()
         self._stopping = asyncio.Event()
-        self._busy = False
+        self._busy = self._closed = False
         self.pace: pace.Pace = pace.Single() if loaded.rows else pace.Adaptive()
         suppressed = tokenizer.suppress_ids if tokenizer else ()
         self._inputs.suppress(suppressed)
@@ -95,7 +95,8 @@ class Runner:
         self._stopping.set()
 
     def close(self) -> None:
-        """Free everything the model holds on the device."""
+        """Free everything the model holds on the device; it serves nobody any more."""
+        self._closed = True
         self.passes.close()
         self.device.release(self.loaded.layout.buffers)
 
@@ -151,6 +152,8 @@ class Runner:
         self, ids: Sequence[int], max_tokens: int | None = None
     ) -> Iterator[None]:
         """Serve a request that can be served, and no other meanwhile."""
+        if self._closed:  # its buffers would be made anew, and be empty
+            raise errors.RequestError("the model is closed", remedy="Load it again.")
         if self._busy:
             raise errors.RequestError(
                 "the engine is busy with another request", remedy="Stop it first"

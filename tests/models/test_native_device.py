@@ -15,7 +15,8 @@ import wgpu
 from pyodide_app import errors
 from pyodide_app.gpu.wgpu_native import open_device
 from pyodide_app.graph.plan import Buffer, whole
-from tests.models.native import greedy, opened
+from pyodide_app.run.pace import Fixed
+from tests.models.native import greedy, logits, opened
 from tests.support.golden_data import committed_cases
 
 CASE = next(case for case in committed_cases() if case.model == "dense")
@@ -54,8 +55,18 @@ def test_a_lost_device_is_told_as_such() -> None:
         asyncio.run(device.read(whole(buffer)))
 
 
+def test_a_closed_engine_refuses_requests() -> None:
+    with opened(CASE.gguf, n_ctx=256) as engine:
+        greedy(engine, CASE.ids("p20"), 1)
+    with pytest.raises(errors.RequestError, match="the model is closed"):
+        greedy(engine, CASE.ids("p20"), 1)
+    with pytest.raises(errors.RequestError, match="the model is closed"):
+        logits(engine, CASE.ids("p20"))
+
+
 def load_and_answer() -> None:
     with opened(CASE.gguf, n_ctx=256) as engine:
+        engine.pace = Fixed(2)  # else a busy machine decides on read-backs in flight
         greedy(engine, CASE.ids("p20"), 8)
 
 
