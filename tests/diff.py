@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oracle.gemma4 import Gemma4
+from oracle.families import open_model
 from pyodide_app.errors import EngineError
 from pyodide_app.graph import tuning
 from tests.models.native import logits, opened, trace
@@ -55,7 +55,7 @@ def compare(options: argparse.Namespace) -> int:
         ids = prompt_ids(engine, options)[:chunk]
         got = trace(engine, ids)
         got["result_output"] = logits(engine, ids)
-    oracle = Gemma4.open(options.model).forward(ids)
+    oracle = open_model(options.model).forward(ids)
     expected = {**oracle.nodes, "result_output": oracle.logits}
     errors = {name: measure(array, expected[name]) for name, array in got.items()}
     print(f"{device().info.name}, {len(ids)} tokens, kv {options.kv}")

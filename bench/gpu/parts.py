@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tools.environment import ROOT
 
-GOLDEN = sorted((ROOT / "tests" / "golden" / "models").glob("*.gguf"))
+_FOLDERS = (ROOT / "tests/golden/moe/models", ROOT / "tests/golden/models")
+GOLDEN = [file for folder in _FOLDERS for file in sorted(folder.glob("*.gguf"))]
 IDS = "2,10,11,12,13,14,15,16"
 SIZES = ("e2b", "26b-a4b", "31b", "12b", "e4b")  # of what a run that is cut off loses
 

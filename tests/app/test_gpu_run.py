@@ -44,7 +44,7 @@ def report(made: run.Run) -> dict:
 def test_what_is_right_comes_before_what_is_fast():
     names = [part.name for part in parts.every(FULL)]
     assert names == [
-        *("adapter", "diff-dense", "diff-moe8", "diff-ple"),
+        *("adapter", "diff-qwen3moe16", "diff-dense", "diff-moe8", "diff-ple"),
         *("steps", "kernels", "profile", "sweep"),
         *("replies-e2b", "prompt", "dawn-diff", "dawn-steps"),
         *("replies-26b-a4b", "shaders"),

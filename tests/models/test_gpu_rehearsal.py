@@ -99,7 +99,7 @@ def test_a_bare_machine_without_network_gives_the_report(tree, machine):
     assert {path.name for path in out.iterdir()} == {"report.json", "log.txt"}
     found = json.loads((out / "report.json").read_text())
     assert {name: part["ended"] for name, part in found["parts"].items()} == (
-        dict.fromkeys(("adapter", "diff-dense", "steps", "shaders"), "well")
+        dict.fromkeys(("adapter", "diff-qwen3moe16", "steps", "shaders"), "well")
     )
     assert found["environment"]["commit"] == "0123456789ab+"
     assert {"driver", "features", "limits", "subgroup"} <= set(found["device"])
