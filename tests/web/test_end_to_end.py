@@ -36,7 +36,8 @@ from tests.web.conftest import (
 from tools import environment
 
 MODELS = Path(__file__).resolve().parents[1] / "golden/models"
-NAMES = ("dense-q4_k_m", "moe8-q4_k_m", "ple-q4_k_m")
+ROUTED = "../moe/models/qwen3moe16-q8_0"
+NAMES = ("dense-q4_k_m", "moe8-q4_k_m", "ple-q4_k_m", ROUTED)
 PROMPT = "Name a gem."
 N_TOKENS = 24
 SETTINGS = {"temperature": 0, "max_tokens": N_TOKENS, "n_ctx": 256}
