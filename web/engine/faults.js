@@ -130,6 +130,7 @@ export function remember(gpu, what, error) {
   gpu.problem ??= failure(kind(error), firstParagraph(error.message), what);
 }
 
+/** @param {GPUError} error */
 function kind(error) {
   if (error instanceof GPUOutOfMemoryError) return 'OutOfMemory';
   return error instanceof GPUInternalError ? 'Internal' : 'Validation';

@@ -46,6 +46,7 @@ export function createOllama(on) {
     if (opened) stores.splice(0, stores.length, ...stores.filter((store) => !store.opened));
     stores.push({ opened, lines: models.map((line) => [line, sourceOf(line)]) });
     const lines = stores.flatMap(({ lines: some }) => some);
+    /** @param {[Line, Source]} entry */
     const isUsable = ([line]) => !line.problem;
     const sorted = [...lines.filter(isUsable), ...lines.filter((line) => !isUsable(line))];
     const items = sorted.map(([line, source]) => item(line, source));
