@@ -54,9 +54,9 @@ def post_progress(
     post(number, "progress", text=_STAGES.get(stage, stage), **told)
 
 
-def finished(event: Finished) -> dict[str, Any]:
-    """Return the end of a reply as the page reads it."""
-    return {
+def finished(event: Finished, predicted: float | None) -> dict[str, Any]:
+    """Return the end of a reply as the page reads it, beside what could have been."""
+    told = {
         "reason": event.reason,
         "ids": list(event.ids),
         "n_prompt": event.n_prompt,
@@ -64,16 +64,26 @@ def finished(event: Finished) -> dict[str, Any]:
         "n_generated": event.n_generated,
         "prefill_seconds": event.prefill_seconds,
         "decode_seconds": event.decode_seconds,
+        "prefill_tokens_per_second": event.prefill_tokens_per_second,
+        "tokens_per_second": event.tokens_per_second,
+        "tells_speed": event.tells_speed,
+        "n_keys": event.n_keys,
         "bytes_per_second": event.bytes_per_second,
         "n_dispatches": event.n_dispatches,
         "weight_bytes": event.weight_bytes,
         "kv_bytes_read": event.kv_bytes,
     }
+    if predicted is not None:
+        told |= {"predicted": predicted, "reached": event.tokens_per_second / predicted}
+    return told
 
 
-def post_event(number: int, event: Event, ids: Sequence[int]) -> None:
-    """Send a piece of a reply, with the tokens that came since the one before."""
-    told: dict[str, Any] = {"ids": list(ids)}
+def post_event(number: int, event: Event, ids: Sequence[int], rate: float) -> None:
+    """Send a piece of a reply, with the tokens that came since the one before.
+
+    `rate` is how many come in a second, 0 where that says nothing yet.
+    """
+    told: dict[str, Any] = {"ids": list(ids), "tokens_per_second": rate}
     if isinstance(event, ThinkingDelta):
         told |= {"channel": "thinking", "text": event.text}
     elif isinstance(event, ContentDelta):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from js import navigator
 from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
 from pyodide_app.browser import templates
+from pyodide_app.browser.figures import Meter, allowed_memory, described
 from pyodide_app.browser.messages import (
     RUNTIME,
     finished,
@@ -26,6 +28,7 @@ from pyodide_app.browser.messages import (
     post_progress,
     tell_lost,
 )
+from pyodide_app.browser.options import load_options, options_of, sampling_options
 from pyodide_app.browser.sources import (
     close_all,
     list_models,
@@ -38,7 +41,6 @@ from pyodide_app.gpu.webgpu_js import WebGPUDevice, open_device
 from pyodide_app.graph import tuning
 from pyodide_app.load.advice import model_name, sampling_defaults
 from pyodide_app.load.loader import Fitted, Progress, preflight
-from pyodide_app.load.options import LoadOptions
 from pyodide_app.load.predict import USUAL_KEYS, predict
 from pyodide_app.ollama.digest import verify_blobs
 from pyodide_app.run.engine import Engine
@@ -152,7 +154,7 @@ class Worker:
         engine = await Engine.load(
             sources,
             device,
-            load_options(options, device),
+            load_options(options, device.info, memory_hint()),
             progress=lambda progress: self._progress(number, progress, options),
             make_room=lambda: self._make_room(number),
         )
@@ -208,7 +210,7 @@ class Worker:
             post_progress(number, "header")
             device = await self._open_device(options)
             fitted = await preflight(
-                sources, device.info, load_options(options, device)
+                sources, device.info, load_options(options, device.info, memory_hint())
             )
             post_progress(number, "measure")
             rate = await read_rate(sources[0])
@@ -235,22 +237,24 @@ class Worker:
             "n_bytes": file.n_bytes,
             "n_ctx_train": config.n_ctx_train,
             "adapter": device.info.name,
-            "fit": fit.describe(),
+            "fit": described(fit, memory_hint()),
         }
         if self._measured is not None:
             n_keys = int(options.get("n_keys") or USUAL_KEYS)
             prediction = predict(fit, config, self._measured, n_keys, rate)
             report["prediction"] = asdict(prediction)
             report["measured"] = asdict(self._measured)
+            if speed := options.get("tokens_per_second"):
+                report["reached"] = speed / prediction.tokens_per_second
         return {"preflight": report}
 
-    def _predicted(self, end: Finished) -> dict[str, float]:
+    def _predicted(self, end: Finished) -> float | None:
         """Return how fast a reply could have been, if the device was measured."""
         if self._measured is None or self.engine is None:
-            return {}
+            return None
         loaded = self.engine.loaded
         found = predict(loaded.fit, loaded.config, self._measured, end.n_keys)
-        return {"predicted": found.tokens_per_second}
+        return found.tokens_per_second
 
     def _progress(
         self, number: int, progress: Progress, options: Mapping[str, Any]
@@ -258,14 +262,15 @@ class Worker:
         is_last_moment = progress.stage == "weights" and not options.get("keep")
         if is_last_moment or self._is_crowded(progress):
             self._make_room(number)
-        fit = {"fit": progress.fit.describe()} if progress.fit else {}
-        post_progress(number, progress.stage, progress.done, progress.total, **fit)
+        fit = described(progress.fit, memory_hint()) if progress.fit else None
+        told = {} if fit is None else {"fit": fit}
+        post_progress(number, progress.stage, progress.done, progress.total, **told)
 
     def _is_crowded(self, progress: Progress) -> bool:
         """Say whether two models are more than a device may hold that refuses none."""
         if self.engine is None or self._device is None or progress.fit is None:
             return False
-        memory = allowed_memory(self._device)
+        memory = allowed_memory(memory_hint(), self._device.info.is_software)
         both = progress.fit.total_bytes + self.engine.loaded.fit.total_bytes
         return memory is not None and both > memory
 
@@ -288,6 +293,7 @@ class Worker:
     async def _verify(self, number: int, message: Any) -> dict[str, Any]:
         """Hold blobs to the digests that are their names."""
         sources = await open_sources(message, lambda *_: None)
+        begin = time.perf_counter()
         try:
             n_bytes = await verify_blobs(
                 sources,
@@ -296,7 +302,9 @@ class Worker:
             )
         finally:
             close_all(sources)
-        return {"n_bytes": n_bytes}
+        seconds = time.perf_counter() - begin
+        rate = n_bytes / seconds if seconds else 0.0
+        return {"n_bytes": n_bytes, "seconds": seconds, "bytes_per_second": rate}
 
     async def _generate(self, number: int, request: Any) -> dict[str, Any]:
         """Answer a conversation, token by token.
@@ -329,57 +337,22 @@ class Worker:
             progress=lambda p: post_progress(number, p.stage, p.done, p.total),
         )
         done: dict[str, Any] = {}
-        n_told = 0
+        n_told, meter = 0, Meter()
         # To the very end: until then the engine takes no other request.
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, Finished):
-                    done = finished(event) | self._predicted(event)
+                    done = finished(event, self._predicted(event))
                 else:
-                    post_event(number, event, engine.reply_ids[n_told:])
-                    n_told = len(engine.reply_ids)
+                    ids, n_told = engine.reply_ids[n_told:], len(engine.reply_ids)
+                    post_event(number, event, ids, meter.rate(n_told))
         return done
 
 
-def options_of(message: Any) -> dict[str, Any]:
-    """Return the options of a message."""
-    return message.options.to_py() if message.options else {}
-
-
-def load_options(options: Mapping[str, Any], device: WebGPUDevice) -> LoadOptions:
-    """Return how a model is to be loaded; what is not said is left to the driver."""
-    names = ("n_ctx", "default_ctx", "kv")
-    said = {name: options[name] for name in names if options.get(name) is not None}
-    return LoadOptions(
-        **said,
-        memory=allowed_memory(device),
-        kernels=kernel_options.parse(str(options.get("kernels") or "")),
-        kept=(options.get("chosen") or {}).get(device.info.name),
-    )
-
-
-def allowed_memory(device: WebGPUDevice) -> int | None:
-    """Return how many bytes an adapter in software may hold, where the browser hints.
-
-    Its buffers are the machine's own memory, and nothing refuses them: 16.8 GB asked of
-    SwiftShader on a machine with 23 GB ended the browser's GPU process after a minute.
-    The hint is in GiB and rounded, up too; half of it leaves room for all else.
-    """
+def memory_hint() -> float | None:
+    """Return the memory of the machine in GiB, as far as the browser hints at it."""
     hint = getattr(navigator, "deviceMemory", None)
-    if hint is None or not device.info.is_software:
-        return None
-    return int(hint * 2**29)
-
-
-def sampling_options(options: dict[str, Any]) -> SamplingOptions:
-    """Return the options under the engine's names.
-
-    Raises: RequestError when one is unknown.
-    """
-    try:
-        return SamplingOptions(**options)
-    except TypeError as error:
-        raise RequestError("unknown sampling option", found=str(error)) from error
+    return None if hint is None else float(hint)
 
 
 _worker = Worker()

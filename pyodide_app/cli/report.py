@@ -24,8 +24,8 @@ def show(event: object) -> None:
 
 def speed(end: Finished, predicted: float | None) -> str:
     """Say how a reply ended and how fast it was, beside what could have been."""
-    prefill = (end.n_prompt - end.n_reused) / max(end.prefill_seconds, 1e-9)
-    decode, share = end.tokens_per_second, ""
+    prefill, decode = end.prefill_tokens_per_second, end.tokens_per_second
+    share = ""
     if predicted:
         percent = 100 * decode / predicted
         share = f", predicted at most {predicted:.1f}/s ({percent:.0f} %)"

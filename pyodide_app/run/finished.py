@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_TELLING = 8  # tokens of a reply, below which its speed says nothing of the model
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -30,6 +32,17 @@ class Finished:
         """Return the speed of decoding; 0 where too few tokens say nothing of it."""
         n = self.n_generated - 1
         return n / self.decode_seconds if n > 0 and self.decode_seconds else 0.0
+
+    @property
+    def prefill_tokens_per_second(self) -> float:
+        """Return the speed of prefill; 0 where its time is not known."""
+        n = self.n_prompt - self.n_reused
+        return n / self.prefill_seconds if self.prefill_seconds > 0 else 0.0
+
+    @property
+    def tells_speed(self) -> bool:
+        """Say whether the reply is long enough for its speed to be the model's."""
+        return self.n_generated >= _TELLING and self.decode_seconds > 0
 
     @property
     def bytes_per_second(self) -> float:

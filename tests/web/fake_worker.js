@@ -1,7 +1,17 @@
 /**
  * Stands in for worker.js in tests of the page alone: it speaks the same messages and
- * plays the scene that a file's name or a prompt's text asks for.
+ * plays the scene that a file's name or a prompt's text asks for. The type check holds it
+ * to the messages.
+ *
+ * @import {
+ *   Answer, ErrorMessage, Fit, GenerateDone, GenerateMessage, LoadMessage, LoadOptions,
+ *   PreflightMessage, Request, Sampling, TokenMessage, VerifyMessage,
+ * } from '../../web/engine/messages.js'
+ *
+ * @typedef {(channel: TokenMessage['channel'], text: string, more?: Partial<TokenMessage>) => void} Token
  */
+
+/** @type {Record<string, [string, string, string, string, string]>} */
 
 const ERRORS = {
   'damaged.gguf': ['FileFormatError', 'damaged.gguf is truncated', '1,024 bytes', '1,203,482,112 bytes, as its header says', 'Download the file again.'],
@@ -14,9 +24,9 @@ const ERRORS = {
   'nan': ['NumberError', 'the model’s numbers are not finite', 'NaN in the logits after 3 tokens', 'finite numbers', 'Check the file for damage; if there is none, choose another quantisation, or load it with keys and values as f32.'],
   'refuse': ['RequestError', 'The message cannot be served', '', '', 'Write it in another way.'],
 };
-/** What files recommend. */
+/** @type {Record<string, Sampling>} what files recommend */
 const SAMPLING = { 'warm.gguf': { temperature: 0.65, top_k: 20 } };
-/** What was ignored in files. */
+/** @type {Record<string, string[]>} what was ignored in files */
 const NOTES = { 'warm.gguf': ['The metadata key general.sampling.min_p is ignored: found <b>.'] };
 const MARKDOWN = `A **facet** is one flat face of a cut stone. Three cuts, compared:
 
@@ -48,42 +58,57 @@ const HOSTILE = `<img src="https://evil.example/a.png" onerror="window.pwned=1">
 <iframe src="https://evil.example"></iframe> <a href="https://evil.example" style="position:fixed">x</a>`;
 
 const SOFTWARE = false; // what the adapter is
+/** @type {Set<number>} */
 const stopped = new Set();
+/** @type {Set<number>} */
 const loads = new Set();
-let predicted = {}; // once the adapter was measured
+/** @type {{predicted?: number, reached?: number}} once the adapter was measured */
+let predicted = {};
 let held = false; // whether a model is loaded
 let soonWas = false; // whether soon.gguf was
+/** @param {number} ms */
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-self.onmessage = ({ data }) => {
+/** @param {Answer} message */
+function post(message) {
+  self.postMessage(message);
+}
+
+onmessage = (/** @type {MessageEvent<Request>} */ { data }) => {
   if (data.kind === 'stop') stop(data.id);
   if (data.kind === 'load') load(data);
-  if (data.kind === 'adapter') self.postMessage({ id: data.id, kind: 'done', adapter: { name: 'a fake', is_software: SOFTWARE } });
+  if (data.kind === 'adapter') post({ id: data.id, kind: 'done', adapter: { name: 'a fake', is_software: SOFTWARE } });
   if (data.kind === 'verify') verify(data);
   if (data.kind === 'preflight') preflight(data);
   if (data.kind === 'generate') generate(data);
 };
-self.postMessage({
+post({
   id: 0, kind: 'progress', stage: 'runtime', done: 1, total: 1, text: 'ready', sampling: {
     temperature: 1, top_k: 64, top_p: 0.95, min_p: 0, repetition_penalty: 1, repeat_last_n: 64,
     presence_penalty: 0, frequency_penalty: 0,
   },
 });
 
-/** A reply ends by itself; a load that is taken back says nothing but that. */
+/**
+ * A reply ends by itself; a load that is taken back says nothing but that.
+ *
+ * @param {number} id
+ */
 function stop(id) {
   stopped.add(id);
-  if (loads.has(id)) self.postMessage({ id, kind: 'done', reason: 'stopped' });
+  if (loads.has(id)) post({ id, kind: 'done', reason: 'stopped' });
 }
 
+/** @param {LoadMessage} message */
 async function load({ id, files, urls, options }) {
-  const name = files ? files[0].name : urls[0].split('/').at(-1);
+  const name = files?.[0].name ?? urls?.[0].replace(/.*\//, '') ?? '';
   loads.add(id);
-  if (options.measured?.['a fake']) predicted = { predicted: 50 };
+  if (options.measured?.['a fake']) predicted = { predicted: 50, reached: 0.84 };
   const total = 3_203_482_112;
+  /** @type {(done: number, stage?: string, text?: string) => void} */
   const show = (done, stage = 'weights', text = 'Reading the weights') =>
-    self.postMessage({ id, kind: 'progress', stage, done, total, text });
-  self.postMessage({ id, kind: 'progress', stage: 'tokenizer', done: 0, total: 1, text: 'Preparing the tokenizer', fit: fit(options) });
+    post({ id, kind: 'progress', stage, done, total, text });
+  post({ id, kind: 'progress', stage: 'tokenizer', done: 0, total: 1, text: 'Preparing the tokenizer', fit: fit(options) });
   show(0);
   if (isRefused(name, options)) return fail(id, name, name === 'crowded.gguf' ? 4096 : 0);
   if (name === 'crash.gguf') return setTimeout(() => { throw new Error('out of bounds'); });
@@ -103,64 +128,83 @@ async function load({ id, files, urls, options }) {
   loads.delete(id);
   held = true;
   soonWas ||= name === 'soon.gguf';
-  self.postMessage({ id, kind: 'done', sampling: SAMPLING[name] ?? {}, info: {
+  post({ id, kind: 'done', sampling: SAMPLING[name] ?? {}, info: {
     name: urls ? (name.startsWith('sha256') ? 'SmolLM2' : 'A small demo') : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
     weight_bytes: total, kv_bytes: 314_000_000, kv: options.kv ?? 'f16', n_ctx: options.n_ctx ?? 8192,
     n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
+    host_bytes: 0, mode: 'resident', format: '', thinks: true, tools: true, kernels: '',
     adapter: 'a fake', backend: 'WebGPU', notes: NOTES[name] ?? [],
   } });
   return null;
 }
 
-/** One has no room for more than 4,096 tokens. */
+/**
+ * One has no room for more than 4,096 tokens.
+ *
+ * @param {string} name
+ * @param {LoadOptions} options
+ */
 function isRefused(name, { n_ctx = 8192 }) {
   return name in ERRORS && (name !== 'crowded.gguf' || n_ctx > 4096);
 }
 
+/**
+ * @param {LoadOptions} options
+ * @returns {Fit}
+ */
 function fit({ n_ctx = 8192 }) {
   return {
     mode: 'host-embeddings', n_ctx, kv: 'f16', total_bytes: 3_300_000_000, weight_bytes: 2_970_000_000,
     host_bytes: 2_310_000_000, kv_bytes: n_ctx * 20_000, table_bytes: 9_000_000, scratch_bytes: 60_000_000,
-    n_dispatches: 300, step_bytes: 2_900_000_000,
+    n_dispatches: 300, step_bytes: 2_900_000_000, verdict: 'It fits, as far as a browser can tell.',
   };
 }
 
+/** @param {PreflightMessage} message */
 async function preflight({ id, files, urls, options }) {
-  const name = files?.[0].name ?? urls?.[0].split('/').at(-1);
+  const name = files?.[0].name ?? urls?.[0].replace(/.*\//, '') ?? '';
   loads.add(id);
-  self.postMessage({ id, kind: 'progress', stage: 'measure', done: 0, total: 1, text: 'Measuring this device' });
+  post({ id, kind: 'progress', stage: 'measure', done: 0, total: 1, text: 'Measuring this device' });
   await pause(100);
   if (stopped.has(id) || name === 'slow.gguf') return;
   if (isRefused(name, options)) return fail(id, name, name === 'crowded.gguf' ? 4096 : 0);
   loads.delete(id);
-  self.postMessage({ id, kind: 'done', preflight: {
+  post({ id, kind: 'done', preflight: {
     name: 'Gemma 4 E4B', n_bytes: 5_300_000_000, n_ctx_train: 65_536, adapter: 'a fake', fit: fit(options),
-    prediction: { tokens_per_second: 60, memory_seconds: 0.01, dispatch_seconds: 0.001, load_seconds: files ? 12.3 : null },
+    prediction: { tokens_per_second: 60, memory_seconds: 0.01, dispatch_seconds: 0.001, ...(files ? { load_seconds: 12.3 } : {}) },
     measured: { copy_bytes_per_second: 3e11, dispatch_seconds: 5e-6, submit_seconds: 2e-4 },
+    ...(options.tokens_per_second ? { reached: options.tokens_per_second / 60 } : {}),
   } });
 }
 
-/** The name's last digit says how it goes: 0 is intact, 1 damaged, 2 takes long, 3 crashes. */
-async function verify({ id, files, name }) {
+/**
+ * The name's last digit says how it goes: 0 is intact, 1 damaged, 2 takes long, 3 crashes.
+ *
+ * @param {VerifyMessage} message
+ */
+async function verify({ id, files = [], name }) {
   const blob = files[0].name;
   const total = 3_203_482_112;
   loads.add(id);
-  self.postMessage({ id, kind: 'progress', stage: 'verify', done: total / 4, total, text: 'Computing the SHA-256' });
+  post({ id, kind: 'progress', stage: 'verify', done: total / 4, total, text: 'Computing the SHA-256' });
   await pause(100);
   if (blob.endsWith('2') || stopped.has(id)) return;
   if (blob.endsWith('3')) return setTimeout(() => { throw new Error('out of bounds'); });
   loads.delete(id);
-  if (blob.endsWith('0')) return self.postMessage({ id, kind: 'done', n_bytes: total });
-  self.postMessage({
+  if (blob.endsWith('0')) return post({ id, kind: 'done', n_bytes: total, seconds: 0.1, bytes_per_second: total * 10 });
+  post({
     id, kind: 'error', type: 'FileFormatError', what: `the blob ${blob} is damaged`,
     found: 'SHA-256 0123', expected: `SHA-256 ${blob.slice(7)}`, remedy: `Delete this file: ${name}`,
+    kept: held, fatal: false,
   });
 }
 
+/** @param {GenerateMessage} message */
 async function generate({ id, messages, think, sampling, stop: stops, max_tokens, begun = [] }) {
-  const prompt = messages.at(-1).content;
+  const prompt = messages[messages.length - 1].content;
+  /** @type {Token} */
   const token = (channel, text, more) =>
-    self.postMessage({ id, kind: 'token', channel, text, ids: [7], ...more });
+    post({ id, kind: 'token', channel, text, ids: [7], tokens_per_second: 42, ...more });
   await pause(60);
   if (ERRORS[prompt]) return fail(id, prompt);
   const { length } = JSON.stringify(messages);
@@ -168,7 +212,7 @@ async function generate({ id, messages, think, sampling, stop: stops, max_tokens
   if (prompt.startsWith('fill') && length > 1000) return fail(id, 'fill', 0, { n_tokens: length, n_most: 1000 });
   let n = 0;
   for (const done of prompt === 'long' ? [0, 512, 1024] : []) {
-    self.postMessage({ id, kind: 'progress', stage: 'prompt', done, total: 2048, text: 'Reading the message' });
+    post({ id, kind: 'progress', stage: 'prompt', done, total: 2048, text: 'Reading the message' });
     await pause(400);
   }
   if (prompt === 'wait') await pause(60_000);
@@ -186,18 +230,26 @@ async function generate({ id, messages, think, sampling, stop: stops, max_tokens
   if (think) for (const word of 'They ask about cutting. I should compare the cuts.'.split(/(?<= )/)) token('thinking', word);
   const echo = JSON.stringify({ messages, think, sampling, stop: stops, max_tokens });
   const more = begun.length ? ' It goes on.' : '';
-  const text = ({ markdown: MARKDOWN, hostile: HOSTILE, echo }[prompt] ?? 'A short reply.') + more;
+  /** @type {Record<string, string>} */
+  const scenes = { markdown: MARKDOWN, hostile: HOSTILE, echo };
+  const text = (scenes[prompt] ?? 'A short reply.') + more;
   for (const piece of text.match(/[^]{1,9}/g) ?? []) {
     token('content', piece);
     n += 1;
   }
   // An engine that ended early says no more than this.
-  if (prompt === 'bare') return self.postMessage({ id, kind: 'done', reason: 'stopped' });
+  if (prompt === 'bare') return post({ id, kind: 'done', reason: 'stopped' });
   return done(id, prompt === 'cut' && !more ? 'length' : 'stop', n);
 }
 
-/** Thoughts, calls and text in turns; one call's number is longer than JavaScript's. */
+/**
+ * Thoughts, calls and text in turns; one call's number is longer than JavaScript's.
+ *
+ * @param {number} id
+ * @param {Token} token
+ */
 function calls(id, token) {
+  /** @type {(name: string, args: string) => void} */
   const call = (name, args) => token('tool', `{\n  "name": "${name}",\n  "arguments": ${args}\n}`, { name, args });
   token('thinking', 'First look.');
   call('look', '{"id": 12345678901234567890}');
@@ -207,7 +259,14 @@ function calls(id, token) {
   done(id, 'stop', 5);
 }
 
-/** The device is lost in the middle of a reply: once, or each time. */
+/**
+ * The device is lost in the middle of a reply: once, or each time.
+ *
+ * @param {number} id
+ * @param {Token} token
+ * @param {number} n_begun
+ * @param {string} prompt
+ */
 function breakOff(id, token, n_begun, prompt) {
   const goesOn = n_begun && prompt === 'break';
   const words = ['One ', 'two ', 'three', ...goesOn ? [' four.'] : []];
@@ -216,18 +275,30 @@ function breakOff(id, token, n_begun, prompt) {
   return goesOn ? done(id, 'stop', 1) : fail(id, 'lost');
 }
 
+/**
+ * @param {number} id
+ * @param {GenerateDone['reason']} reason
+ * @param {number} n tokens
+ */
 function done(id, reason, n) {
-  self.postMessage({
+  post({
     id, kind: 'done', reason, n_prompt: 1234, n_reused: 1200, n_generated: n, prefill_seconds: 0.5,
-    decode_seconds: (n - 1) / 42, n_dispatches: 283, weight_bytes: 2_900_000_000, kv_bytes_read: 31_000_000,
+    decode_seconds: (n - 1) / 42, prefill_tokens_per_second: 68, tokens_per_second: n > 1 ? 42 : 0,
+    tells_speed: n >= 8, n_keys: 1234 + Math.floor(n / 2), n_dispatches: 283, weight_bytes: 2_900_000_000, kv_bytes_read: 31_000_000,
     bytes_per_second: 42 * 2_931_000_000, ids: Array(n).fill(7), ...predicted,
   });
 }
 
+/**
+ * @param {number} id
+ * @param {string} key
+ * @param {number} n_ctx
+ * @param {Partial<ErrorMessage>} more
+ */
 function fail(id, key, n_ctx = 0, more = {}) {
   loads.delete(id);
   const [type, what, found, expected, remedy] = ERRORS[key];
   const fatal = type === 'DeviceLostError';
   if (fatal) held = false;
-  self.postMessage({ id, kind: 'error', type, what, found, expected, remedy, kept: held, fatal, n_ctx, ...more });
+  post({ id, kind: 'error', type, what, found, expected, remedy, kept: held, fatal, n_ctx, ...more });
 }

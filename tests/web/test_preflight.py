@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from pyodide_app import errors
+from pyodide_app.browser.figures import described
 from pyodide_app.gpu.device import AdapterInfo, Limits
 from pyodide_app.load.loader import Fitted, preflight
 from pyodide_app.load.options import LoadOptions
@@ -225,17 +226,6 @@ def test_another_choice_replaces_a_check(ui):
     assert kinds(ui) == ["preflight", "stop", "load"]
 
 
-def test_small_machine_is_told_that_it_may_not_fit(ui):
-    ui.add_init_script(
-        "Object.defineProperty(navigator, 'deviceMemory', { value: 2 });"
-    )
-    ui.reload()
-    choose_large(ui, "gemma-4.gguf")
-    text = "It may not fit: the browser tells of about 2 GB."
-    expect(card(ui)).to_contain_text(text)
-    expect(ui.get_by_role("button", name="Load", exact=True)).to_be_enabled()
-
-
 def speed(page: Page) -> Locator:
     """Open the panel about the model and return what it says of its speed."""
     page.get_by_role("button", name="Model: ").click()
@@ -315,7 +305,8 @@ def test_numbers_are_the_drivers_own(page, site, large):
     expect(card(page)).to_be_visible(timeout=60_000)
     answer = page.evaluate("messages.find(({ preflight }) => preflight).preflight")
     expected = natively(large, page.evaluate(LIMITS), n_ctx=16384)
-    assert answer["fit"] == expected.fit.describe()
+    hint = page.evaluate("navigator.deviceMemory")
+    assert answer["fit"] == described(expected.fit, hint)
     assert answer["n_bytes"] == large.stat().st_size
     assert answer["n_ctx_train"] == expected.config.n_ctx_train
     shown = f"{expected.fit.total_bytes / 1e9:.2f} GB"

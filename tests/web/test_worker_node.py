@@ -6,14 +6,17 @@ import functools
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.samples.ollama_store import make_store
 from tests.web.test_device_node import swiftshader
 from tools import environment
 from tools.lavapipe import dawn_environment
 
+MODEL = environment.ROOT / "tests/golden/models/dense-q4_k_m.gguf"
 SCRIPT = Path(__file__).with_name("worker_cases.mjs")
 
 
@@ -21,12 +24,15 @@ SCRIPT = Path(__file__).with_name("worker_cases.mjs")
 def results() -> dict[str, str]:
     """Play all cases in one process, and return what went wrong in each."""
     environment.ensure_node_modules(dev=True)
-    reply = subprocess.run(
-        [environment.node(), SCRIPT, environment.ROOT],
-        capture_output=True,
-        text=True,
-        env=dawn_environment(swiftshader()),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder), {"gem:tiny": MODEL}, system="Be brief.")
+        (store / "manifests/registry.ollama.ai/library/gem/broken").write_text("{")
+        reply = subprocess.run(
+            [environment.node(), SCRIPT, environment.ROOT, store],
+            capture_output=True,
+            text=True,
+            env=dawn_environment(swiftshader()),
+        )
     # A failing Pyodide prints its source, which is one line of a megabyte.
     log = "\n".join(line[:1000] for line in reply.stderr.splitlines())
     assert reply.returncode == 0, log

@@ -1,17 +1,21 @@
 // Play messages to the worker's Python without a browser: Pyodide and Dawn, in Node.
 //
-//   node worker_cases.mjs ROOT > RESULTS
+//   node worker_cases.mjs ROOT STORE > RESULTS
+//
+// STORE is the folder of an Ollama store.
 //
 // The last line of RESULTS is a JSON object: what went wrong in each case, by its name,
 // empty where nothing did.
 
 import assert from 'node:assert/strict';
-import { openAsBlob } from 'node:fs';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { openAsBlob, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { describe, faults } from '../support/message_types.mjs';
 import { loadPage } from '../support/page_on_dawn.mjs';
 
-const root = process.argv[2];
+const [root, store] = process.argv.slice(2);
 const web = join(root, 'web');
 const blob = await openAsBlob(join(root, 'tests/golden/models/dense-q4_k_m.gguf'));
 const { loadPyodide } = await import(
@@ -80,18 +84,23 @@ function hear(test) {
 }
 
 const python = pyodide.pyimport('pyodide_app.browser.worker');
+/** Every request, by its id. */
+const asked = new Map();
 let lastId = 0;
 
 /** Send a message; return its id and how it ends. */
 function send(kind, content) {
   const id = lastId += 1;
-  python.handle({ id, kind, ...content });
+  const message = { id, kind, ...content };
+  asked.set(id, message);
+  python.handle(message);
   const ends = ({ id: of, kind: end }) => of === id && ['done', 'error'].includes(end);
   return { id, end: hear(ends) };
 }
 
 const options = { n_ctx: 256, kernels: 'baseline' };
-const load = () => send('load', { files: [new File([blob], 'dense.gguf')], options }).end;
+const load = (how = options) =>
+  send('load', { files: [new File([blob], 'dense.gguf')], options: how }).end;
 const generate = (max_tokens = 8, content = 'Name a gem.', more = {}) => send('generate', {
   messages: [{ role: 'user', content }],
   sampling: { temperature: 0 },
@@ -131,6 +140,23 @@ def _break(place, name):
     setattr(owner, name, fails)
 _break(${JSON.stringify(place)}, ${JSON.stringify(name)})
 `);
+}
+
+/** The type of an answer: a request ends as its kind does, unless it is stopped. */
+function typeOf({ id, kind, reason, ids }, ends) {
+  if (kind === 'progress') return 'ProgressMessage';
+  if (kind === 'token') return 'TokenMessage';
+  if (kind === 'error') return 'ErrorMessage';
+  return reason === 'stopped' && !ids ? 'StoppedDone' : ends[asked.get(id).kind].type;
+}
+
+/** A folder as a page has it after it was chosen. */
+async function chosenFolder(folder) {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const places = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.path, entry.name));
+  const files = places.map(async (place) => new File([await openAsBlob(place)], 'a blob'));
+  const paths = places.map((place) => join('models', relative(folder, place)));
+  return { files: await Promise.all(files), paths };
 }
 
 const cases = {
@@ -290,6 +316,40 @@ const cases = {
     assert.equal(texts.size, 2);
     assert.equal(navigator.gpu.requestAdapter, requestAdapter);
     await loaded();
+  },
+
+  // The last one: it looks at what was said in the others, too.
+  async 'every message has its type, and every field of it is told'() {
+    await load({ n_ctx: 256 });
+    python.tell_ready();
+    const place = { files: [new File([blob], 'dense.gguf')], options };
+    await send('preflight', place).end;
+    await send('preflight', { options }).end; // of the loaded one
+    await send('adapter', { options }).end;
+    await generate(8).end;
+    await generate(8, ' gem'.repeat(300)).end; // longer than the context
+    const digest = createHash('sha256').update(new Uint8Array(await blob.arrayBuffer())).digest('hex');
+    await send('verify', { files: [new File([blob], `sha256-${digest}`)] }).end;
+    const listed = await send('list', { folder: await chosenFolder(store) }).end;
+    pyodide.runPython(`
+from pyodide_app.browser.messages import post_event
+from pyodide_app.text.chat import ThinkingDelta, ToolCall
+post_event(${lastId}, ThinkingDelta("Let me see."), [1], 0.0)
+post_event(${lastId}, ToolCall("look", {"at": 1}), [2], 30.0)
+`);
+    const types = describe(web);
+    const ends = types.Ends.fields;
+    assert.deepEqual(faults(web, said.map((message) => [typeOf(message, ends), message])), []);
+    const told = {};
+    for (const message of said) {
+      const fields = told[typeOf(message, ends)] ??= new Set();
+      for (const [name, value] of Object.entries(message)) if (value !== undefined) fields.add(name);
+    }
+    for (const name of types.Answer.union) {
+      assert.deepEqual([...told[name]].sort(), Object.keys(types[name].fields).sort(), name);
+    }
+    const lines = listed.store.models.flatMap(Object.keys);
+    assert.deepEqual([...new Set(lines)].sort(), Object.keys(types.Line.fields).sort());
   },
 };
 

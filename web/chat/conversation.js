@@ -16,7 +16,7 @@ const BEGINNING = 80; // characters of a reply that are read out
  * @import {
  *   ChatMessage, GenerateDone, Sampling, StoppedDone, TypedError,
  * } from '../engine/messages.js'
- * @import { Actions } from '../shared/problems.js'
+ * @import { Actions } from '../shared/actions.js'
  * @import { Reply } from './reply.js'
  * @import { Model, Need, ReplyTurn, Turn } from './turns.js'
  *
@@ -142,7 +142,7 @@ export function createConversation(parts) {
         if (!request.heard) Object.assign(turn, { parts: [], ids: [...begun] });
         request.heard = true;
         grow(turn, message);
-        view.grow();
+        view.grow(message);
       },
       onProgress: view.progress,
     }));

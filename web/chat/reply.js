@@ -1,8 +1,8 @@
 /** The turns of the conversation on the page. */
 
 import { button, element } from '../shared/dom.js';
-import { ENDS, liveFigures, replyFigures, startClock } from './figures.js';
-import { count, duration } from '../shared/format.js';
+import { ENDS, replyFigures } from './figures.js';
+import { count, duration, rate } from '../shared/format.js';
 import { copyButton, renderMarkdown } from './markdown.js';
 import { markdownOf, textOf } from './turns.js';
 
@@ -12,7 +12,7 @@ const LONG = 2000;
 const LONG_LINES = 24;
 
 /**
- * @import { GenerateDone, ProgressMessage, StoppedDone } from '../engine/messages.js'
+ * @import { GenerateDone, ProgressMessage, StoppedDone, TokenMessage } from '../engine/messages.js'
  * @import { ModelTurn, Part, ReplyTurn } from './turns.js'
  *
  * @typedef {ReturnType<typeof createReply>} Reply
@@ -78,7 +78,8 @@ export function createReply(turn) {
   article.append(element('h2', 'visually-hidden', 'Reply'), body, meta);
   /** What stood below the reply before it went on. */
   let before = meta;
-  let clock = startClock();
+  let heard = { tokens: 0, rate: 0 };
+  let isHeard = false;
   let live = element('p', 'figures');
   /** @type {Block[]} */
   const blocks = [];
@@ -86,7 +87,8 @@ export function createReply(turn) {
 
   /** The model is asked, for the first time or to go on. */
   function begin() {
-    clock = startClock();
+    heard = { tokens: 0, rate: 0 };
+    isHeard = false;
     before = meta;
     meta = element('div', 'meta');
     live = element('p', 'figures');
@@ -100,7 +102,7 @@ export function createReply(turn) {
 
   function render() {
     frame = 0;
-    waiting.hidden = clock.tokens() > 0;
+    waiting.hidden = isHeard;
     turn.parts.forEach((part, i) => {
       if (blocks[i]?.channel !== part.channel) {
         for (const block of blocks.splice(i)) block.root.remove();
@@ -110,11 +112,13 @@ export function createReply(turn) {
       blocks[i].show(part, turn.end !== '' || i < turn.parts.length - 1);
     });
     for (const block of blocks.splice(turn.parts.length)) block.root.remove();
-    if (turn.end === '') live.textContent = liveFigures(clock);
+    if (turn.end === '') live.textContent = heard.rate ? rate(heard.rate) : '';
   }
 
-  function grow() {
-    clock.tick();
+  /** @param {TokenMessage} message what the turn has grown by */
+  function grow({ ids, tokens_per_second }) {
+    isHeard = true;
+    heard = { tokens: heard.tokens + ids.length, rate: tokens_per_second };
     frame ||= requestAnimationFrame(render);
   }
 
@@ -124,12 +128,12 @@ export function createReply(turn) {
     render();
     waiting.remove();
     article.setAttribute('aria-busy', 'false');
-    if (!done && !clock.tokens()) {
+    if (!done && !isHeard) {
       meta.replaceWith(before);
       meta = before;
       return;
     }
-    meta.replaceChildren(...replyFigures(done, clock));
+    meta.replaceChildren(...replyFigures(done, heard));
     const cut = turn.end === 'stop' ? !turn.parts.length && EMPTY : turn.end && ENDS[turn.end];
     if (cut) meta.prepend(element('p', 'reason', cut));
     if (textOf(turn)) meta.append(copyButton('Copy reply', () => textOf(turn)));

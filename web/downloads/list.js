@@ -15,7 +15,7 @@
  *
  * @import { TypedError } from '../engine/messages.js'
  * @import { Source } from '../models/files.js'
- * @import { Actions } from '../shared/problems.js'
+ * @import { Actions } from '../shared/actions.js'
  * @import { Wanted } from './address.js'
  * @import { DownloadMessage, ProgressMessage, VerifyMessage } from './messages.js'
  * @import { Doing } from './item.js'

@@ -57,6 +57,8 @@
  *
  * @typedef {object} KeyOptions
  * @property {number} [n_keys] how many tokens are in the cache; a usual number unless said
+ * @property {number} [tokens_per_second] a speed that was reached there, to be set against
+ *   the prediction
  *
  * @typedef {object} AdapterMessage asks what the adapter is
  * @property {number} id
@@ -133,6 +135,7 @@
  * @property {number} scratch_bytes
  * @property {number} n_dispatches of a step
  * @property {number} step_bytes of the weights that a step reads
+ * @property {string} verdict whether it fits, for people
  *
  * @typedef {object} TokenMessage
  * @property {number} id
@@ -142,6 +145,7 @@
  * @property {string} [name] of the function that is called
  * @property {string} [args] of that call, as JSON
  * @property {number[]} ids the tokens that came since the message before
+ * @property {number} tokens_per_second so far; 0 where that says nothing yet
  *
  * @typedef {LoadDone|PreflightDone|AdapterDone|ListDone|VerifyDone|GenerateDone
  *   |StoppedDone} DoneMessage
@@ -205,12 +209,13 @@
  * @property {Prediction} [prediction] absent where the device was not measured yet and a
  *   reply is under way
  * @property {Measured} [measured] likewise
+ * @property {number} [reached] what share of the prediction the speed is that was given
  *
  * @typedef {object} Prediction of a step, and of the load
  * @property {number} tokens_per_second at most
  * @property {number} memory_seconds of a step: its bytes at the speed of a copy
  * @property {number} dispatch_seconds of a step: its launches and a submit
- * @property {number|null} load_seconds
+ * @property {number} [load_seconds] where a file was named whose speed could be measured
  *
  * @typedef {object} AdapterDone
  * @property {number} id
@@ -226,33 +231,50 @@
  * @property {'done'} kind
  * @property {Store} store
  *
- * @typedef {object} Store as /ollama/models.json has it
- * @property {string|null} root
+ * @typedef {object} Store as /ollama/models.json has it, with null for what is absent here
+ * @property {string|null} [root]
  * @property {Line[]} models
- * @property {object|null} problem
+ * @property {Problem|null} [problem]
  *
  * @typedef {object} Line what is known of a model; see `describe_entry`
  * @property {string} name
  * @property {string} full_name
- * @property {{text: string}|null} problem why it cannot be loaded
+ * @property {Problem|null} [problem] why it cannot be loaded; where nothing is known of the
+ *   model, there is nothing else
  * @property {number} [size]
+ * @property {string} [family]
  * @property {string} [parameters]
  * @property {string} [quantization]
- * @property {{blob: string}[]} [weights]
+ * @property {string[]} [capabilities] as the store has them
+ * @property {StoredBlob[]} [weights]
+ * @property {StoredBlob[]} [projectors]
  * @property {boolean|null} [large] whether it has the large models' chat template
  * @property {string} [template] of the store, in Go's language
  * @property {Sampling} [sampling] the model's own sampling options
  * @property {number|null} [max_tokens]
  * @property {number|null} [n_ctx]
  * @property {string[]} [stop]
+ * @property {Record<string, unknown>} [params] as the store has them
  * @property {string[]} [notes] what a person should know of it
  * @property {string} [system] the model's own system prompt
  * @property {ChatMessage[]} [messages] that a conversation begins with
+ *
+ * @typedef {{blob: string, size: number}} StoredBlob
+ *
+ * @typedef {object} Problem a typed error as the store's list has it; `text` is all of it
+ * @property {string} type
+ * @property {string} what
+ * @property {string} found
+ * @property {string} expected
+ * @property {string} remedy
+ * @property {string} text
  *
  * @typedef {object} VerifyDone
  * @property {number} id
  * @property {'done'} kind
  * @property {number} n_bytes how much was held to its digest
+ * @property {number} seconds that took
+ * @property {number} bytes_per_second
  *
  * @typedef {object} GenerateDone
  * @property {number} id
@@ -264,11 +286,16 @@
  * @property {number} n_generated
  * @property {number} prefill_seconds until the first token
  * @property {number} decode_seconds from the first token to the last
+ * @property {number} prefill_tokens_per_second 0 where it is not known
+ * @property {number} tokens_per_second of decoding; 0 where too few tokens say nothing
+ * @property {boolean} tells_speed whether the reply is long enough to tell the model's
+ * @property {number} n_keys tokens in the cache, on average over the reply
  * @property {number} bytes_per_second that decoding read: weights, keys and values
  * @property {number} n_dispatches of a token's step
  * @property {number} weight_bytes that a step reads
  * @property {number} kv_bytes_read likewise, on average
  * @property {number} [predicted] tokens per second at most, where the device was measured
+ * @property {number} [reached] what share of that it was
  *
  * @typedef {TypedError & {id: number, kept: boolean, fatal: boolean}} ErrorMessage
  *

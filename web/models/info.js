@@ -82,13 +82,15 @@ export async function showSpeed(list, info, engine, isIdle) {
   if (speed.predicted || !isIdle) return;
   list.prepend(line);
   value.append(element('span', 'detail', ' measuring this device …'));
-  const options = { measured: devices(), n_keys: speed.n_keys };
+  const { n_keys, measured } = speed;
+  const options = { measured: devices(), n_keys, tokens_per_second: measured };
   const done = await engine.preflight({}, options, { isQuiet: true }).result.catch(() => null);
   if (done && 'preflight' in done) {
     const { preflight } = done;
     keepDevice(preflight);
-    speed.predicted = preflight.prediction?.tokens_per_second;
-    if (speed.predicted) keepPrediction(info, speed.predicted);
+    const found = { predicted: preflight.prediction?.tokens_per_second, reached: preflight.reached };
+    keepPrediction(info, found);
+    Object.assign(speed, found);
   }
   value.textContent = compare(speed);
   line.hidden = !value.textContent;

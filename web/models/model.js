@@ -10,7 +10,7 @@
  *   Info, LoadDone, LoadOptions, ProgressMessage, StoppedDone, TypedError,
  * } from '../engine/messages.js'
  * @import { Profile, Settings } from '../settings/settings.js'
- * @import { Actions } from '../shared/problems.js'
+ * @import { Actions } from '../shared/actions.js'
  * @import { Source } from './files.js'
  *
  * @typedef {ReturnType<typeof createModel>} Model

@@ -27,9 +27,6 @@ import { createProgress, describe } from './files.js';
 import { keepDevice } from './speed.js';
 
 const LARGE = 1e9; // bytes of a model that is not loaded unasked
-const GIB = 2 ** 30;
-// What navigator.deviceMemory, in GiB, ends with: there may be any amount more.
-const CEILINGS = new Set([8, 32]);
 
 /**
  * Offer to look before a load.
@@ -154,22 +151,10 @@ export function fitCard({ fit, prediction }) {
   list.append(...rows(fit, prediction).map((row) => fact(...row)));
   card.append(
     element('h2', 'card-title', `${bytes(fit.total_bytes)} of memory`),
-    element('p', 'detail', verdict(fit)),
+    element('p', 'detail', fit.verdict),
     list,
   );
   return card;
-}
-
-/**
- * Browsers do not say how much memory there is: a small machine's is all they hint at.
- *
- * @param {Fit} fit
- */
-function verdict({ total_bytes }) {
-  const told = 'deviceMemory' in navigator && Number(navigator.deviceMemory);
-  const isSmall = told && !CEILINGS.has(told) && total_bytes > told * GIB;
-  if (isSmall) return `It may not fit: the browser tells of about ${told} GB.`;
-  return 'It fits, as far as a browser can tell.';
 }
 
 /**

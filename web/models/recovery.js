@@ -4,7 +4,7 @@
  * @import { Engine } from '../engine/client.js'
  * @import { Info, TypedError } from '../engine/messages.js'
  * @import { Settings } from '../settings/settings.js'
- * @import { Actions } from '../shared/problems.js'
+ * @import { Actions } from '../shared/actions.js'
  * @import { Source } from './files.js'
  * @import { Model } from './model.js'
  * @import { Panel } from './preflight.js'

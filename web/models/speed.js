@@ -10,6 +10,7 @@
  * @typedef {object} Speed of the last reply of a model on an adapter
  * @property {number} measured in tokens per second
  * @property {number} [predicted] at most, for a cache as full
+ * @property {number} [reached] what share of that it was
  * @property {number} n_keys how full it was, in tokens
  */
 
@@ -19,7 +20,6 @@ const DEVICES = 'lapidary.devices';
 const CHOSEN = 'lapidary.kernels';
 const SPEEDS = 'lapidary.speeds';
 const KEPT = 64; // entries of each: the oldest go first
-const SHORTEST = 8; // tokens of a reply whose speed says something
 
 /** @returns {Record<string, Measured>} by the adapter's name */
 export const devices = () => read(DEVICES);
@@ -52,12 +52,9 @@ export function keepChosen({ info, chosen: kernels }) {
  * @param {GenerateDone|StoppedDone} done
  */
 export function keepSpeed(info, done) {
-  if (!('ids' in done)) return;
-  const { n_prompt, n_generated, decode_seconds, predicted } = done;
-  if (!(n_generated >= SHORTEST && decode_seconds > 0)) return;
-  const measured = (n_generated - 1) / decode_seconds;
-  const n_keys = n_prompt + Math.floor(n_generated / 2);
-  write(SPEEDS, keyOf(info), { measured, predicted, n_keys });
+  if (!('ids' in done) || !done.tells_speed) return;
+  const { tokens_per_second: measured, predicted, reached, n_keys } = done;
+  write(SPEEDS, keyOf(info), { measured, predicted, reached, n_keys });
 }
 
 /**
@@ -70,11 +67,11 @@ export const speedOf = (info) => read(SPEEDS)[keyOf(info)] ?? null;
  * Add what was predicted of a model, where the reply came before the measurement.
  *
  * @param {Info} info
- * @param {number} predicted
+ * @param {Pick<Speed, 'predicted'|'reached'>} prediction
  */
-export function keepPrediction(info, predicted) {
+export function keepPrediction(info, prediction) {
   const speed = speedOf(info);
-  if (speed) write(SPEEDS, keyOf(info), { ...speed, predicted });
+  if (speed) write(SPEEDS, keyOf(info), { ...speed, ...prediction });
 }
 
 /**
@@ -82,13 +79,12 @@ export function keepPrediction(info, predicted) {
  *
  * @param {Partial<Speed>} speed
  */
-export function compare({ measured, predicted }) {
+export function compare({ measured, predicted, reached }) {
   /** @type {string[]} */
   const parts = [];
   if (predicted) parts.push(`predicted at most ${rate(predicted)}`);
   if (measured) parts.push(`measured ${rate(measured)}`);
-  const reached = measured && predicted ? ` (${share(measured, predicted)})` : '';
-  return parts.join(', ') + reached;
+  return parts.join(', ') + (reached ? ` (${share(reached)})` : '');
 }
 
 /** @param {Info} info */

@@ -2,6 +2,7 @@
  * The panel that holds a model's files to the SHA-256 that is in their names.
  *
  * @import { Engine } from '../engine/client.js'
+ * @import { VerifyDone } from '../engine/messages.js'
  * @import { Source } from './files.js'
  */
 
@@ -38,14 +39,13 @@ export function createVerify({ engine }) {
     progress.start();
     show(null);
     panel.showModal();
-    const begin = performance.now();
     const { id, result } = engine.verify(source, { onProgress: progress.show });
     current = id;
     const outcome = await result.catch((error) => error);
     if (current !== id) return;
     current = null;
     if (outcome.kind === 'error') show(errorCard(outcome, {}));
-    else if ('n_bytes' in outcome) show(intact(outcome.n_bytes, begin));
+    else if ('n_bytes' in outcome) show(intact(outcome));
     else panel.close(); // it was stopped along with the engine
   }
 
@@ -56,17 +56,13 @@ export function createVerify({ engine }) {
   return check;
 }
 
-/**
- * @param {number} nBytes
- * @param {number} begin
- */
-function intact(nBytes, begin) {
-  const seconds = (performance.now() - begin) / 1000;
+/** @param {VerifyDone} done */
+function intact({ n_bytes, seconds, bytes_per_second }) {
   const card = element('div', 'card');
   card.append(
     element('h2', 'card-title', 'The file is intact'),
-    element('p', '', `Its SHA-256 is the one in its name: ${bytes(nBytes)} read in `
-      + `${duration(seconds)}, ${bytes(nBytes / seconds)}/s.`),
+    element('p', '', `Its SHA-256 is the one in its name: ${bytes(n_bytes)} read in `
+      + `${duration(seconds)}, ${bytes(bytes_per_second)}/s.`),
   );
   return card;
 }

@@ -1,5 +1,5 @@
 /**
- * The fields of the settings: reading what stands there, and showing what holds.
+ * The fields of the settings: showing what holds.
  *
  * @import { Name, Value } from './values.js'
  *
@@ -8,7 +8,7 @@
 
 import { element, find } from '../shared/dom.js';
 import { count } from '../shared/format.js';
-import { INTEGERS, OPTIONAL, readTexts, writeTexts } from './values.js';
+import { writeTexts } from './values.js';
 
 /** @type {Name[]} */
 const NUMBERS = [
@@ -25,41 +25,6 @@ export function findFields() {
   const fields = new Map(NUMBERS.map((name) => [name, find(name, HTMLInputElement)]));
   fields.set('n_ctx', find('n_ctx', HTMLSelectElement));
   return fields.set('stops', find('stops', HTMLTextAreaElement));
-}
-
-/**
- * Read a field; undefined when what stands there cannot be used.
- *
- * @param {Name} name
- * @param {Control} field
- * @returns {Value|undefined}
- */
-export function readField(name, field) {
-  if (name === 'stops') return readTexts(field.value);
-  if (field.value === '') return OPTIONAL.has(name) && !field.validity.badInput ? null : undefined;
-  const value = Number(field.value);
-  if (!Number.isFinite(value) || !field.validity.valid) return undefined;
-  return INTEGERS.has(name) && !Number.isInteger(value) ? undefined : value;
-}
-
-/**
- * Find the nearest value that a field may have, and what to say of it.
- *
- * @param {Control} field
- * @param {Value} usual
- * @returns {{value: Value, text: string}}
- */
-export function nearest(field, usual) {
-  const { value: typed, validity } = field;
-  if (typed === '' || !(field instanceof HTMLInputElement)) {
-    const shown = typeof usual === 'number' ? count(usual) : 'empty';
-    const isEmpty = typed === '' && !validity.badInput;
-    const text = isEmpty ? `When empty, ${shown} is used.` : `Not a number: ${shown} is used.`;
-    return { value: usual, text };
-  }
-  const [min, max] = [Number(field.min), Number(field.max)];
-  const value = Math.min(Math.max(Math.round(Number(typed)), min), max);
-  return { value, text: `Whole numbers from ${count(min)} to ${count(max)}: ${count(value)} is used.` };
 }
 
 /**

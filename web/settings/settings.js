@@ -19,8 +19,8 @@
 
 import { find } from '../shared/dom.js';
 import { count } from '../shared/format.js';
-import { findFields, nearest, readField, say, showField, showOutput } from './fields.js';
-import { readKept, sampling, UNTOLD } from './values.js';
+import { findFields, say, showField, showOutput } from './fields.js';
+import { nearest, readKept, readValue, sampling, UNTOLD } from './values.js';
 
 /** @type {Profile} */
 export const OWN_FILES = {
@@ -125,7 +125,7 @@ export function createSettings(onChange) {
    * @param {Control} field
    */
   function settle(name, field) {
-    const isUsable = readField(name, field) !== undefined;
+    const isUsable = readValue(name, field) !== undefined;
     const empty = { ...UNTOLD, ...usual, ...profile.defaults }[name];
     const { value, text } = isUsable ? { value: values[name], text: '' } : nearest(field, empty);
     if (!isUsable) set(name, value);
@@ -135,7 +135,7 @@ export function createSettings(onChange) {
 
   for (const [name, field] of fields) {
     field.addEventListener('input', () => {
-      const value = readField(name, field);
+      const value = readValue(name, field);
       if (value === undefined) return;
       say(field, '');
       set(name, value);

@@ -17,7 +17,15 @@
  * @typedef {Choice & Reply} Values
  * @typedef {keyof Values} Name
  * @typedef {Values[Name]} Value
+ *
+ * @typedef {object} Typed what stands in a field
+ * @property {string} value
+ * @property {{badInput: boolean, valid: boolean}} validity
+ * @property {string} [min]
+ * @property {string} [max]
  */
+
+import { count } from '../shared/format.js';
 
 /** @type {Values} */
 export const UNTOLD = {
@@ -36,8 +44,8 @@ export const UNTOLD = {
   think: false,
 };
 /** What may be left empty, which means something. */
-export const OPTIONAL = new Set(['seed', 'n_ctx']);
-export const INTEGERS = new Set(['top_k', 'seed', 'max_tokens', 'n_ctx']);
+const OPTIONAL = new Set(['seed', 'n_ctx']);
+const INTEGERS = new Set(['top_k', 'seed', 'max_tokens', 'n_ctx']);
 /** @type {(keyof Sampling)[]} */
 const SAMPLING = [
   'temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'repeat_last_n',
@@ -109,4 +117,38 @@ function readText(line) {
   } catch {
     return line; // a lone backslash is one
   }
+}
+
+/**
+ * Read what was typed; undefined when it cannot be used.
+ *
+ * @param {Name} name
+ * @param {Typed} typed
+ * @returns {Value|undefined}
+ */
+export function readValue(name, { value: text, validity }) {
+  if (name === 'stops') return readTexts(text);
+  if (text === '') return OPTIONAL.has(name) && !validity.badInput ? null : undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value) || !validity.valid) return undefined;
+  return INTEGERS.has(name) && !Number.isInteger(value) ? undefined : value;
+}
+
+/**
+ * Find the nearest value that a field may have, and what to say of it.
+ *
+ * @param {Typed} typed
+ * @param {Value} usual
+ * @returns {{value: Value, text: string}}
+ */
+export function nearest({ value: typed, validity, min, max }, usual) {
+  if (typed === '') {
+    const shown = typeof usual === 'number' ? count(usual) : 'empty';
+    const text = validity.badInput
+      ? `Not a number: ${shown} is used.` : `When empty, ${shown} is used.`;
+    return { value: usual, text };
+  }
+  const [least, most] = [Number(min), Number(max)];
+  const value = Math.min(Math.max(Math.round(Number(typed)), least), most);
+  return { value, text: `Whole numbers from ${count(least)} to ${count(most)}: ${count(value)} is used.` };
 }

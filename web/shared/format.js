@@ -44,11 +44,10 @@ export function rate(tokensPerSecond) {
 /**
  * Write how much of something was reached.
  *
- * @param {number} reached
- * @param {number} whole
+ * @param {number} part
  */
-export function share(reached, whole) {
-  return `${Math.round((100 * reached) / whole)}\u00a0%`;
+export function share(part) {
+  return `${Math.round(100 * part)}\u00a0%`;
 }
 
 /**

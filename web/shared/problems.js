@@ -2,58 +2,19 @@
  * Errors as cards: what happened, what was found and expected, and what to do.
  */
 
+/**
+ * @import { TypedError } from '../engine/messages.js'
+ * @import { Actions } from './actions.js'
+ */
+
+import { offered } from './actions.js';
 import { button, element, fact } from './dom.js';
 import { bytes } from './format.js';
 import { focusPrompt } from './view.js';
 
-/** @import { TypedError } from '../engine/messages.js' */
-
-/**
- * What a person can do after each error; the first action is the main one.
- *
- * @type {Record<string, Name[]>}
- */
-const ACTIONS = {
-  FileFormatError: ['list', 'choose', 'check'],
-  UnsupportedFormatError: ['list', 'choose', 'check'],
-  UnsupportedArchitectureError: ['list', 'choose'],
-  ShapeError: ['list', 'choose', 'check'],
-  NumberError: ['check', 'f32', 'list', 'choose', 'newChat'],
-  SourceError: ['list', 'choose', 'reload'],
-  DownloadError: ['retry'],
-  IntegrityError: ['again'],
-  StorageError: ['retry', 'list', 'choose'],
-  RequestError: ['retry', 'settings', 'reload'],
-  ContextFullError: ['leaveOut', 'shorten', 'longer', 'newChat'],
-  DeviceMissingError: ['reload'],
-  DeviceLimitError: ['shorter', 'list', 'choose', 'settings'],
-  DeviceMemoryError: ['shorter', 'reload', 'settings'],
-  DeviceLostError: ['reload'],
-  DeviceError: ['reload'],
-  ShaderCompileError: ['reload'],
-  InternalError: ['retry', 'newChat', 'reload'],
-  RuntimeError: ['reload'],
-};
 /** What every GGUF file begins with. */
 const MAGIC = 'GGUF';
 
-const LABELS = {
-  choose: 'Choose another file',
-  list: 'Back to the list',
-  reload: 'Reload model',
-  retry: 'Try again',
-  again: 'Download again',
-  f32: 'Reload with f32 keys and values',
-  newChat: 'New chat',
-  leaveOut: 'Leave out the oldest turns',
-  shorten: 'Shorten the message',
-  settings: 'Open settings',
-  check: 'Check the file',
-  dismiss: 'Dismiss',
-  restore: 'Back to the model before',
-};
-/** Errors after which a setting helps only where a shorter context is known to fit. */
-const TOO_LARGE = new Set(['DeviceLimitError', 'DeviceMemoryError']);
 /** What a person may come back from with nothing done: the card stands until then. */
 const STAYS = new Set(['check', 'choose', 'settings', 'shorten']);
 
@@ -63,11 +24,6 @@ const STAYS = new Set(['check', 'choose', 'settings', 'shorten']);
  * @param {TypedError} error
  * @param {Actions} actions what can be done now, by name; the card offers
  *   those that fit the error
- *
- * @typedef {keyof typeof LABELS | 'shorter' | 'longer'} Name of an action
- * @typedef {Partial<Record<Name, Action|null>>} Actions
- * @typedef {(() => unknown) | {label: string, act: () => unknown}} Action some say what they
- *   would do here
  */
 export function errorCard(error, actions) {
   const card = element('div', 'card problem');
@@ -89,33 +45,12 @@ export function errorCard(error, actions) {
 }
 
 /**
- * The actions that fit an error and can be taken, each with its label.
- *
- * @param {TypedError} error
- * @param {Actions} actions
- * @returns {[Name, {label: string, act: () => unknown}][]}
- */
-function offered(error, actions) {
-  /** @type {Name[]} */
-  const names = [...ACTIONS[error.type] ?? ['reload'], 'restore', 'dismiss'];
-  return names.flatMap((name) => {
-    const action = actions[name];
-    if (!action || (name === 'settings' && !canShorten(error))) return [];
-    const label = name in LABELS ? LABELS[/** @type {keyof typeof LABELS} */ (name)] : '';
-    return [[name, typeof action === 'function' ? { label, act: action } : action]];
-  });
-}
-
-/**
  * What an error says within a sentence, as a title; a name that it begins with stays.
  *
  * @param {string} what
  */
 const title = (what) => what.replace(/^[a-z]+(?=[ ,’]|$)/, (word) =>
   word[0].toUpperCase() + word.slice(1));
-
-/** @param {TypedError} error */
-const canShorten = ({ type, n_ctx }) => !TOO_LARGE.has(type) || Boolean(n_ctx);
 
 /** @param {TypedError} error */
 function details(error) {
