@@ -44,6 +44,7 @@ QUICK: Mapping[str, Sequence[str]] = {
     ),
     "demo": ("test_demo_model.py::test_logits_are_hugging_faces",),
     "web": (
+        "test_pure.py",
         "test_turns.py",
         "test_end_to_end.py"
         "::test_same_tokens_from_the_same_shaders_as_natively[moe8-q4_k_m]",

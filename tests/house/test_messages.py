@@ -130,3 +130,25 @@ def test_what_is_sent_as_it_is_has_a_type(record):
 
 def test_sampling_options_are_the_drivers():
     assert {field.name for field in fields(SamplingOptions)} == fields_of("Sampling")
+
+
+STOPPED = {"id": 1, "kind": "done", "reason": "stopped"}
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        (STOPPED, ""),
+        (STOPPED | {"more": 1}, "does not exist in type 'StoppedDone'"),
+        (STOPPED | {"reason": "bored"}, "not assignable to type '\"stopped\"'"),
+        ({"id": 1, "kind": "done"}, "Property 'reason' is missing"),
+    ],
+    ids=["sound", "more", "other", "less"],
+)
+def test_a_message_that_is_not_of_its_type_is_found(message, fault):
+    values = json.dumps([["StoppedDone", message]])
+    command = [node(), TYPES, WEB, values]
+    reply = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(reply.stdout)
+    assert len(found) == bool(fault)
+    assert fault in "".join(found)

@@ -1,23 +1,24 @@
 // The types of the messages between page and worker, read by TypeScript itself.
 //
 //   node message_types.mjs WEB > TYPES
+//   node message_types.mjs WEB VALUES > FAULTS
 //
 // TYPES is a JSON object: of each type of web/engine/messages.js the types that it is a
-// union of, if it is one, and its fields, each with the text of its type.
+// union of, if it is one, and its fields, each with the text of its type. VALUES is
+// [[type, value]…] as JSON; FAULTS is a list of texts.
 
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const OPTIONS = {
-  allowJs: true, checkJs: true, noEmit: true, strict: true, types: [],
+  allowJs: true, checkJs: true, noEmit: true, strict: true, types: [], lib: ['es2024', 'dom'],
   target: 'es2024', module: 'es2022', moduleResolution: 'bundler', moduleDetection: 'force',
-  lib: ['lib.es2024.d.ts', 'lib.dom.d.ts'],
 };
 
 function open(web, texts = {}) {
   const ts = createRequire(join(web, 'package.json'))('typescript');
-  const { options } = ts.convertCompilerOptionsFromJson({ ...OPTIONS, lib: ['es2024', 'dom'] }, web);
+  const { options } = ts.convertCompilerOptionsFromJson(OPTIONS, web);
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists, readFile } = host;
   host.getSourceFile = (name, ...rest) => (name in texts
@@ -79,5 +80,6 @@ function literal(value) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  process.stdout.write(JSON.stringify(describe(process.argv[2])));
+  const [web, values] = process.argv.slice(2);
+  process.stdout.write(JSON.stringify(values ? faults(web, JSON.parse(values)) : describe(web)));
 }
