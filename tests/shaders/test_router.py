@@ -145,8 +145,10 @@ def test_scores_the_128_experts_of_a_real_model(tune: Tuning) -> None:
 @pytest.mark.parametrize("type_name", ["F32", "Q8_0", "Q4_K"])
 def test_adds_up_from_parts(type_name: str) -> None:
     weights = matrix(type_name, 11, 256)
+    x, most = random_input(1, 1, 256), 4 * len(weights.raw) // 11
     with bench() as on:
-        score(on, random_input(1, 1, 256), weights, 4 * len(weights.raw) // 11)
+        score(on, x, weights, most)
+        score(on, x, weights, most, branch=random_input(4, 1, 256), scaled=False)
 
 
 def test_zeros_score_zero() -> None:
