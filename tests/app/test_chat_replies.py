@@ -95,6 +95,7 @@ REPLIES: list[tuple[ChatFormat, str, Parts]] = [
     (QWEN, "f(x=1)", ("", "f(x=1)", [])),
     (LLAMA, '[g(t="a"), f(x=1)]', ("", "", [G("a"), CALL_F])),
     (LLAMA, "[h(t=1)]", ("", "[h(t=1)]", [])),
+    (LLAMA, "[g(t='''it's # \"'''), f(x=1,)]", ("", "", [G("it's # \""), CALL_F])),
     (LLAMA, '<|python_tag|>g.call(t="a]")<|eom_id|>', ("", "", [G("a]")])),
     (LLAMA, "<|python_tag|>print('x')", ("", "print('x')", [])),
     (V3_TEKKEN, "[TOOL_CALLS]f(x=1)", ("", "", [CALL_F])),

@@ -1,4 +1,4 @@
-// Run templates of strangers in the bundle's Pyodide, without a browser.
+// Run templates of strangers, or other cases, in the bundle's Pyodide without a browser.
 //
 //   node template_cases.mjs DIST CASES.py < CASES > OUTCOMES
 //

@@ -10,6 +10,7 @@ from typing import Any
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.incremental import Reading, Source, take_any
+from pyodide_app.text.chat.json_values import shallow
 from pyodide_app.text.chat.loose_json import read
 from pyodide_app.text.chat.python_calls import calls_of_python
 from pyodide_app.text.chat.tagged_calls import TaggedReader
@@ -207,7 +208,7 @@ def calls_of(value: Any, name: str = "") -> Iterator[ToolCall]:
 def _arguments(value: Any) -> dict[str, Any]:
     """Return arguments as an object; some models write them as JSON within a text."""
     if isinstance(value, str) and value.strip():
-        value = json.loads(value, strict=False)
+        value = json.loads(shallow(value), strict=False)
     if value is None or value == "" or value == []:
         return {}
     if not isinstance(value, Mapping):

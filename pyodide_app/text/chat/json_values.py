@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 from pyodide_app.errors import RequestError
 
 MAX_DEPTH = 100  # of values within values; no tool has ever needed ten
+_NESTED = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 _MAX_BITS = 13_000  # of an integer: what Python writes as text by default
 
 _short = reprlib.Repr()
@@ -69,6 +71,20 @@ def object_of(value: object, where: str, expected: str = "an object") -> dict[st
         if not isinstance(key, str):
             refuse(f"a key of {where}", key, "a text")
     return dict(value)
+
+
+def shallow(text: str) -> str:
+    """Return JSON as it is. Raises: ValueError for what is nested too deeply.
+
+    Python's own reader recurses, and where the stack of a browser's worker ends,
+    Pyodide ends: no error comes of it.
+    """
+    depth = 0
+    for found in _NESTED.finditer(text):
+        depth += (found[0] in "[{") - (found[0] in "]}")
+        if depth > 2 * MAX_DEPTH:
+            raise ValueError("values within too many others")
+    return text
 
 
 def json_of(value: object, where: str, depth: int = 0) -> Any:

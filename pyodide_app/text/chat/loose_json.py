@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from pyodide_app.text.chat.json_values import MAX_DEPTH
+from pyodide_app.text.chat.json_values import MAX_DEPTH, shallow
 
 _SPACE = re.compile(r"\s*")
 # A semicolon separates pairs only where a key follows: code is full of them.
@@ -33,8 +33,8 @@ _UNESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)"')
 def read(text: str) -> Any:
     """Return the value that a text begins with. Raises: ValueError."""
     try:
-        return json.loads(text, strict=False, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        return json.loads(shallow(text), strict=False, parse_constant=lambda _: None)
+    except ValueError:
         return _Reader(text).value(0)
 
 

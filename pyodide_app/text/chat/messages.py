@@ -22,6 +22,7 @@ from pyodide_app.text.chat.json_values import (
     list_of,
     object_of,
     refuse,
+    shallow,
     text_of,
 )
 from pyodide_app.text.chat.schemas import schema_of
@@ -154,8 +155,8 @@ def _arguments(value: object, where: str) -> dict[str, Any]:
         return {}
     if isinstance(value, str):
         try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
+            parsed = json.loads(shallow(value))
+        except ValueError:
             refuse(where, value, "an object, or the JSON text of one")
         value = parsed
     if not isinstance(value, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from typing import Any
 
@@ -11,6 +12,16 @@ from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.json_values import json_of
 
 _LONGEST = 100_000  # characters: Python's own parser takes a hundred bytes for each
+_DEEPEST = 200  # words and signs that may stand within each other or in a row
+_QUOTES = ('"""', "'''", '"', "'")
+_PIECE = re.compile(
+    r"(?P<prefix>\w*)(?:{}|{}|{}|{})".format(
+        *(rf"{q}(?:[^\\]|\\.)*?(?:{q}|\Z)" for q in _QUOTES[:2]),
+        *(rf"{q}(?:[^{q}\\\n]|\\.)*{q}?" for q in _QUOTES[2:]),
+    )
+    + r"|#[^\n]*|\w+|\S",
+    re.DOTALL,
+)
 _WORDS = {"true": True, "false": False, "null": None}  # of JSON
 
 
@@ -30,12 +41,37 @@ def value_of_python(text: str) -> Any:
 def _parsed(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ValueError("too long")
+    _check_depth(text)
     try:
         with warnings.catch_warnings():  # of escapes that are none
             warnings.simplefilter("ignore")
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError("no expression of Python") from error
+
+
+def _check_depth(text: str) -> None:
+    """Raise ValueError for what Python's parser would go too deep in.
+
+    It recurses for brackets, and for signs in a row: `a.a.a`, `---1`. Where the stack
+    of a browser's worker ends, Pyodide ends. Only a lambda goes on past a comma.
+    """
+    counts = [0]  # since the last comma, of each bracket that is open
+    for found in _PIECE.finditer(text):
+        piece, prefix = found[0], found["prefix"] or ""
+        if piece == "lambda" or {*prefix.lower()} & {*"ft"}:  # has expressions in it
+            raise ValueError("no literal")
+        if piece == ",":
+            counts[-1] = 0
+        elif piece in "([{":
+            counts[-1] += 1
+            counts.append(0)
+        elif piece in ")]}" and len(counts) > 1:
+            counts.pop()
+        elif not piece.startswith("#"):
+            counts[-1] += 1
+        if sum(counts) > _DEEPEST:
+            raise ValueError("nested too deeply")
 
 
 def _call(node: ast.expr) -> ToolCall:

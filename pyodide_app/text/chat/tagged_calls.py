@@ -10,6 +10,7 @@ from typing import Any
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.incremental import Reading, Source, read_until, take_any
+from pyodide_app.text.chat.json_values import shallow
 from pyodide_app.text.chat.schemas import wants_text
 
 _OPEN, _CLOSE = Finder(("<function=",)), "</function>"
@@ -69,6 +70,6 @@ class TaggedReader:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        return json.loads(shallow(text), parse_constant=lambda _: None)
+    except ValueError:
         return text
