@@ -165,6 +165,7 @@ def select_tensors(
             raise errors.ShapeError(
                 f"tensor {name}", found=str(list(info.dims)), expected=str(list(dims))
             )
+        info = replace(info, dims=dims)  # some writers leave a last one of 1 out
         info.check_type()
         if len(dims) == 1 and info.type.name not in FLOATS:
             raise errors.UnsupportedFormatError(

@@ -70,6 +70,21 @@ def test_prompts_in_pieces_give_the_same(name: str, tmp_path: Path) -> None:
     assert relative_l2(results[2], results[0]) < F32_L2
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_one_expert_whose_dimension_is_left_out(fused: bool, tmp_path: Path) -> None:
+    # As llama.cpp's own tools write it: a last dimension of one is no dimension.
+    toy = RoutedToy(n_experts=1, n_used=1, fused=fused)
+    values = routed_toys.tensors(toy)
+    flat = {n: v[0] if v.shape[0] == 1 else v for n, v in values.items()}
+    results = []
+    for name, tensors in (("whole", values), ("flat", flat)):
+        path = routed_toys.write(tmp_path / name, toy, tensors)
+        with opened(path) as engine:
+            results.append((logits(engine, IDS), greedy(engine, IDS, 4)))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+
+
 def test_a_router_of_zeros_takes_the_first_experts(tmp_path: Path) -> None:
     toy = RoutedToy(n_experts=6, n_used=3)
     values = routed_toys.tensors(toy)
