@@ -11,7 +11,7 @@ from demo.corpus import Conversation
 from pyodide_app.gguf.sources import FileSource
 from pyodide_app.gpu.wgpu_native import open_device
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 
 MAX_TOKENS = 160

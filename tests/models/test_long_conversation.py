@@ -18,7 +18,7 @@ import pytest
 from pyodide_app.__main__ import main
 from pyodide_app.cli.session import Session
 from pyodide_app.run.engine import Engine
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from tests.models.native import GREEDY, generate, opened
 from tests.models.test_native_device import held
 from tests.support.gpu import device

@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from pyodide_app.run.runner import Finished
+from pyodide_app.run.finished import Finished
 from tests.app.test_chat_templated import HOSTILE, TEMPLATES
 from tests.models.native import GREEDY, generate, opened
 from tests.samples.gguf_bytes import with_keys
