@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
 
 
 def half(blocks: U8, offset: int) -> F32:

@@ -1,7 +1,7 @@
 """What `build.py test --quick` runs: a choice of tests that touches everything once.
 
 For while one works. Every shader is compiled, and one kernel of each module of
-`graph/*_ops.py` held to the oracle; then golden models, tokenizers, chat formats,
+`graph/kernels_*.py` held to the oracle; then golden models, tokenizers, chat formats,
 files, Ollama's store, and a browser that loads a model and gives the native tokens.
 """
 

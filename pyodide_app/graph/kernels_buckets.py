@@ -10,9 +10,9 @@ class BucketKernels(Recorder):
     """Part of `Ops`: one method per kernel."""
 
     def router_top_k(self, logits: Tensor, choice: Choice) -> Routing:
-        """Choose experts: logits [n, n_experts] -> idx and weight [n, top_k]."""
+        """Choose experts: logits [n, n_experts] -> idx and weight [n, n_used]."""
         n, n_experts = logits.shape
-        idx, weight = Tensor((n, choice.top_k)), Tensor((n, choice.top_k))
+        idx, weight = Tensor((n, choice.n_used)), Tensor((n, choice.n_used))
         self.record(
             "router_top_k",
             {
@@ -99,9 +99,9 @@ class BucketKernels(Recorder):
             )
 
     def expert_combine(self, y: Tensor, routing: Routing) -> Tensor:
-        """Sum each token's experts in slot order: [n * top_k, dim] -> [n, dim]."""
+        """Sum each token's experts in slot order: [n * n_used, dim] -> [n, dim]."""
         assert routing.perm
-        n, top_k = routing.idx.shape
+        n, n_used = routing.idx.shape
         out = Tensor((n, y.shape[1]))
         self.record(
             "expert_combine",
@@ -111,7 +111,7 @@ class BucketKernels(Recorder):
                 "weight": routing.weight,
                 "y": out,
             },
-            {"dim": y.shape[1], "top_k": top_k},
+            {"dim": y.shape[1], "top_k": n_used},
             (-(-y.shape[1] // self.tuning.threads), n, 1),
             overrides={"WG": self.tuning.threads},
         )
@@ -122,7 +122,7 @@ def overrides_of(choice: Choice, n_experts: int) -> dict[str, int]:
     """Return the overrides of a kernel that chooses."""
     return {
         "N_EXPERTS": n_experts,
-        "TOP_K": choice.top_k,
+        "TOP_K": choice.n_used,
         "HAS_SCALE": int(choice.scale is not None),
         "RENORMALISED": int(choice.renormalised),
     }

@@ -78,11 +78,11 @@ class ExpertKernels(Recorder):
         unit: str = GEGLU,
     ) -> tuple[Tensor, Routing]:
         """Do what `expert_hidden` does, for one token; up may be gate itself."""
-        fused, top_k = gate is up, choice.top_k
+        fused, n_used = gate is up, choice.n_used
         n_rows = gate.n_rows // 2 if fused else gate.n_rows
         fours = self.tuning.fold_rows
-        weights_begin = -(-top_k // PIECE_ALIGNMENT) * PIECE_ALIGNMENT
-        both, y = Tensor((weights_begin + top_k,)), Tensor((top_k, n_rows))
+        weights_begin = -(-n_used // PIECE_ALIGNMENT) * PIECE_ALIGNMENT
+        both, y = Tensor((weights_begin + n_used,)), Tensor((n_used, n_rows))
         for gate_part, up_part, begin, count in _overlaps(gate, up):
             self.record(
                 "expert_gate_up",
@@ -107,7 +107,7 @@ class ExpertKernels(Recorder):
                     "up_skip": begin - up_part.begin,
                     "weights_begin": weights_begin,
                 },
-                (-(-n_rows // (FOUR * fours)), top_k, 1),
+                (-(-n_rows // (FOUR * fours)), n_used, 1),
                 slots={"gate": gate.dot, "up": up.dot, "unit": unit},
                 overrides={
                     "LANES": self.tuning.lanes,
@@ -116,7 +116,7 @@ class ExpertKernels(Recorder):
                 },
                 label=gate.name,
             )
-        pieces = both.piece(0, (1, top_k)), both.piece(weights_begin, (1, top_k))
+        pieces = both.piece(0, (1, n_used)), both.piece(weights_begin, (1, n_used))
         return y, Routing(*pieces)
 
     def expert_down(

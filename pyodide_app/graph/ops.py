@@ -217,7 +217,7 @@ class Ops(
 
         `gate_up`: one weight whose experts have the rows of gate, then those of up; or
         two. `unit` says what act is.
-        Shapes: x [n, dim], logits [n, n_experts] -> [n * top_k, ffn_dim], in the order
+        Shapes: x [n, dim], logits [n, n_experts] -> [n * n_used, ffn_dim], in the order
         of the routing.
         """
         ffn_dim = sum(weight.n_rows for weight in gate_up) // 2
@@ -232,7 +232,7 @@ class Ops(
     def expert_output(
         self, x: Tensor, weight: Weight, routing: Routing, slots: ExpertSlots
     ) -> Tensor:
-        """Project down and sum up: [n * top_k, ffn_dim] -> [n, dim]."""
+        """Project down and sum up: [n * n_used, ffn_dim] -> [n, dim]."""
         if routing.tiles is None:
             return self.expert_down(x, weight, routing, slots)
         y = self._experts(x, (weight,), routing, slots, gather=False)
@@ -254,7 +254,7 @@ class Ops(
         *,
         gather: bool,
     ) -> Tensor:
-        """Multiply bucket by bucket: [n * top_k, sum of the rows], in sorted order.
+        """Multiply bucket by bucket: [n * n_used, sum of the rows], in sorted order.
 
         `gather`: x has a row per token; else a row per assignment. Several weights
         (gate and up apart) write side by side.

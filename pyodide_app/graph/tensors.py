@@ -172,7 +172,7 @@ class ExpertSlots:
 class Choice:
     """How a token chooses experts by its logits: the largest, weighed by softmax."""
 
-    top_k: int
+    n_used: int
     renormalised: bool = True  # the weights of the chosen add up to 1,
     scale: Weight | None = None  # [n_experts]; and are multiplied by this then
 
@@ -224,8 +224,8 @@ class Heads:
 class Routing:
     """Which experts each token chose, and how the assignments are bucketed.
 
-    Shapes: idx [n_tokens, top_k] u32; weight [n_tokens, top_k]. In a prefill also
-    token_idx, perm [n_tokens * top_k] and tiles [n_tiles, 2] (expert, first row).
+    Shapes: idx [n_tokens, n_used] u32; weight [n_tokens, n_used]. In a prefill also
+    token_idx, perm [n_tokens * n_used] and tiles [n_tiles, 2] (expert, first row).
     """
 
     idx: Tensor

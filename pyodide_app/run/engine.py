@@ -94,7 +94,7 @@ class Engine(Runner):
             "dim": config.dim,
             "n_vocab": config.n_vocab,
             "n_experts": config.n_experts,
-            "top_k": config.n_experts_used,
+            "n_experts_used": config.n_experts_used,
             "format": chat.name if chat else "",
             "thinks": chat is not None and chat.thinks,
             "tools": chat is not None and chat.has_tools,

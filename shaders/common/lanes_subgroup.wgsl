@@ -4,8 +4,8 @@
 // `const SUBGROUP`, a power of two as LANES is, is no larger than any subgroup of the device.
 // WGSL does not promise which threads share a subgroup. Compilers fill subgroups in the order
 // of local_invocation_index, so that SUBGROUP neighbours share one; whether a device does is
-// for its self-test to say (variants.py). Where LANES is more than that, the sums of such
-// runs go through workgroup memory, as in lanes_workgroup.
+// for its self-test to say (kernel_options.py). Where LANES is more than that, the sums of
+// such runs go through workgroup memory, as in lanes_workgroup.
 var<workgroup> lane_values: array<vec4<f32>, 2u * ROWS * LANES / min(LANES, SUBGROUP)>;
 var<private> lane_set: u32 = 0u;
 

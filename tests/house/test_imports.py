@@ -15,7 +15,7 @@ ORACLE = python_files("oracle")
 
 # The few modules that talk to a host; everything else runs anywhere.
 HOSTS = {
-    "pyodide_app.browser.worker": {"js", "pyodide"},
+    "pyodide_app.browser.worker": {"js"},
     "pyodide_app.browser.messages": {"js", "pyodide"},
     "pyodide_app.browser.sources": {"js", "pyodide"},
     "pyodide_app.browser.blobs": {"js", "pyodide"},
@@ -157,6 +157,27 @@ def test_leaves_import_nothing_of_the_project():
         if entry.importer in leaves and entry.top == "pyodide_app"
     ]
     assert not wrong
+
+
+def test_rules_allow_nothing_that_nobody_imports():
+    found: dict[str, set[str]] = {}
+    for entry in all_imports(DRIVER):
+        room = room_of(entry.importer)
+        found.setdefault(room, set()).add(entry.imported.removeprefix("pyodide_app."))
+    idle = [
+        f"{room}: {part}"
+        for room, parts in MAY_IMPORT.items()
+        for part in parts
+        if not any(is_part(imported, part) for imported in found.get(room, ()))
+    ]
+    hosts = {(entry.importer, entry.top) for entry in all_imports(DRIVER)}
+    idle += [
+        f"{module}: {host}"
+        for module, allowed in HOSTS.items()
+        for host in allowed
+        if (module, host) not in hosts
+    ]
+    assert not idle
 
 
 def test_rules_name_modules_that_exist():

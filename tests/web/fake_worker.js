@@ -131,7 +131,7 @@ async function load({ id, files, urls, options }) {
   post({ id, kind: 'done', sampling: SAMPLING[name] ?? {}, info: {
     name: urls ? (name.startsWith('sha256') ? 'SmolLM2' : 'A small demo') : 'Gemma 4 26B-A4B', architecture: 'gemma4', n_parameters: 25_800_000_000,
     weight_bytes: total, kv_bytes: 314_000_000, kv: options.kv ?? 'f16', n_ctx: options.n_ctx ?? 8192,
-    n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, top_k: 8,
+    n_ctx_train: 262_144, n_layers: 30, dim: 2816, n_vocab: 262_144, n_experts: 128, n_experts_used: 8,
     host_bytes: 0, mode: 'resident', format: '', thinks: true, tools: true, kernels: '',
     adapter: 'a fake', backend: 'WebGPU', notes: NOTES[name] ?? [],
   } });

@@ -36,7 +36,7 @@
  * @property {number} [batch] tokens per submit, for measurements; by their time unless said
  * @property {Record<string, Measured>} [measured] what was measured earlier, by adapter
  * @property {string} [kernels] which kernels to use beyond those that every device runs:
- *   names with commas, or `baseline`; the fastest unless said. See variants.py
+ *   names with commas, or `baseline`; the fastest unless said. See kernel_options.py
  * @property {Record<string, Chosen>} [chosen] which were the fastest earlier, by adapter
  * @property {number} [lost] how often the page has lost the GPU
  *
@@ -45,8 +45,8 @@
  * @property {number} dispatch_seconds of one launch among many
  * @property {number} submit_seconds of a submit with its read-back
  *
- * @typedef {Record<string, unknown>} Chosen kernels, as variants.py records them; the page
- *   keeps them and gives them back
+ * @typedef {Record<string, unknown>} Chosen kernels, as kernel_options.py records them; the
+ *   page keeps them and gives them back
  *
  * @typedef {{id: number, kind: 'preflight', options: PreflightOptions} & Place}
  *   PreflightMessage asks what a model takes here and how fast it may be: one that is
@@ -123,7 +123,7 @@
  * @property {Sampling} [sampling] once the runtime is ready: how tokens are chosen unless
  *   somebody says otherwise; its seed is random
  *
- * @typedef {object} Fit what a model takes, in bytes; see preflight.py
+ * @typedef {object} Fit what a model takes, in bytes; see load/fit.py
  * @property {'resident'|'host-embeddings'} mode
  * @property {number} n_ctx
  * @property {'f16'|'f32'} kv
@@ -186,7 +186,7 @@
  * @property {number} dim
  * @property {number} n_vocab
  * @property {number} n_experts 0 for a dense model
- * @property {number} top_k experts per token
+ * @property {number} n_experts_used by each token
  * @property {string} format of its chat; empty where none is known
  * @property {boolean} thinks
  * @property {boolean} tools whether it can call some

@@ -42,7 +42,7 @@ const ROWS = {
   n_layers: ['Layers', count],
   dim: ['Width', count],
   n_experts: ['Experts', count],
-  top_k: ['Experts per token', count],
+  n_experts_used: ['Experts per token', count],
   adapter: ['Graphics adapter', String],
   backend: ['Runs on', String],
   kernels: ['Kernels', String],
