@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import time
 from itertools import pairwise
@@ -16,6 +17,7 @@ from pyodide_app.text.chat.chatml import ChatML
 from pyodide_app.text.chat.format import ChatFormat
 from pyodide_app.text.chat.gemma3 import Gemma3
 from pyodide_app.text.chat.llama3 import Llama3
+from pyodide_app.text.chat.messages import check_messages
 from pyodide_app.text.chat.mistral import V3_TEKKEN
 
 QWEN = ChatML(with_tools=True, reasons=True, can_choose=True)
@@ -228,6 +230,30 @@ def test_time_grows_with_the_length(piece: str) -> None:
     seconds(1000)
     # Eight times the text: twenty times the time allows for noise, 64 is the square.
     assert seconds(80_000) < 20 * max(seconds(10_000), 0.02)
+
+
+ODD = ("1e999", "-1e999", "NaN", "9" * 4200, "[" * 120 + "]" * 120, "[" * 98 + "]" * 98)
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: value[:8] + str(len(value)))
+@pytest.mark.parametrize(
+    "form",
+    [
+        '{{"name": "f", "arguments": {{"x": {}}}}}',
+        "{{'name': 'f', 'arguments': {{'x': {}}}}}",
+        '{{"name": "f", "arguments": "{{\\"x\\": {}}}"}}',
+        "<function=f><parameter=x>{}</parameter></function>",
+        "f(x={})",
+    ],
+)
+def test_calls_can_be_sent_back(form: str, value: str) -> None:
+    _, content, calls = parse(QWEN, [f"{A}{form.format(value)}{Z}"])
+    assert calls or content
+    for name, arguments in calls:
+        function = {"name": name, "arguments": json.dumps(arguments)}
+        message = {"role": "assistant", "tool_calls": [{"function": function}]}
+        (checked,) = check_messages([message])
+        assert checked["tool_calls"][0]["function"]["arguments"] == arguments
 
 
 JSON = st.recursive(

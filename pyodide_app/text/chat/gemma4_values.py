@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from pyodide_app.text.chat.gemma4_tools import QUOTE
+from pyodide_app.text.chat.json_values import read_json
 from pyodide_app.text.chat.python_calls import value_of_python
 from pyodide_app.text.chat.schemas import kinds_of, wants_text
 
@@ -69,10 +68,10 @@ def _number(text: str) -> int | float | None:
     if not _NUMBER.fullmatch(text):
         return None
     try:
-        value: int | float = json.loads(text)
+        value = read_json(text)
     except ValueError:  # thousands of digits
         return None
-    return value if math.isfinite(value) else None
+    return None if isinstance(value, str) else value
 
 
 def _kinds_of_value(value: float) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.incremental import Reading, Source, take_any
-from pyodide_app.text.chat.json_values import shallow
+from pyodide_app.text.chat.json_values import read_json
 from pyodide_app.text.chat.loose_json import read
 from pyodide_app.text.chat.python_calls import calls_of_python
 from pyodide_app.text.chat.tagged_calls import TaggedReader
@@ -208,7 +207,7 @@ def calls_of(value: Any, name: str = "") -> Iterator[ToolCall]:
 def _arguments(value: Any) -> dict[str, Any]:
     """Return arguments as an object; some models write them as JSON within a text."""
     if isinstance(value, str) and value.strip():
-        value = json.loads(shallow(value), strict=False)
+        value = read_json(value)
     if value is None or value == "" or value == []:
         return {}
     if not isinstance(value, Mapping):

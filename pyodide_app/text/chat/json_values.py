@@ -87,6 +87,30 @@ def shallow(text: str) -> str:
     return text
 
 
+def read_json(text: str, strict: bool = False) -> Any:
+    """Read JSON that a model wrote into what JSON can say. Raises: ValueError.
+
+    NaN is null, and a number beyond all others the text of it. Without `strict` a text
+    may hold the ends of lines.
+    """
+    value = json.loads(
+        shallow(text),
+        strict=strict,
+        parse_constant=lambda _: None,
+        parse_float=finite,
+    )
+    try:
+        return json_of(value, "")
+    except RequestError as error:
+        raise ValueError(str(error)) from error
+
+
+def finite(text: str) -> float | str:
+    """Return the number that a text is, or the text where JSON cannot say that."""
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
 def json_of(value: object, where: str, depth: int = 0) -> Any:
     """Return a value that JSON can say, as lists, objects and scalars."""
     if depth > MAX_DEPTH:

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from pyodide_app.text.chat.json_values import MAX_DEPTH, shallow
+from pyodide_app.text.chat.json_values import MAX_DEPTH, finite, read_json
 
 _SPACE = re.compile(r"\s*")
 # A semicolon separates pairs only where a key follows: code is full of them.
@@ -33,7 +33,7 @@ _UNESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)"')
 def read(text: str) -> Any:
     """Return the value that a text begins with. Raises: ValueError."""
     try:
-        return json.loads(shallow(text), strict=False, parse_constant=lambda _: None)
+        return read_json(text)
     except ValueError:
         return _Reader(text).value(0)
 
@@ -118,5 +118,5 @@ def _word(text: str) -> Any:
         return _WORDS[text.lower()]
     if _NUMBER.fullmatch(text):
         is_whole = text.lstrip("-").isdigit()
-        return int(text) if is_whole else float(text)
+        return int(text) if is_whole else finite(text)
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pyodide_app.text.chat import ToolCall
 from pyodide_app.text.chat.finder import Finder
 from pyodide_app.text.chat.incremental import Reading, Source, read_until, take_any
-from pyodide_app.text.chat.json_values import shallow
+from pyodide_app.text.chat.json_values import read_json
 from pyodide_app.text.chat.schemas import wants_text
 
 _OPEN, _CLOSE = Finder(("<function=",)), "</function>"
@@ -70,6 +69,6 @@ class TaggedReader:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(shallow(text), parse_constant=lambda _: None)
+        return read_json(text, strict=True)
     except ValueError:
         return text
