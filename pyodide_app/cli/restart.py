@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 
 OPTION = "--goes-on"  # with the number of an open file
+_MOST_FILES = 1 << 16  # that may be open: a system's own limit may be none at all
 
 
 def can_restart() -> bool:
@@ -27,7 +28,7 @@ def restart(kept: dict[str, Any]) -> None:
         os.set_inheritable(fd, True)
         # What a driver left open would hold the memory of a device that is lost.
         os.closerange(3, fd)
-        os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(fd + 1, _MOST_FILES)
         if hasattr(signal, "pthread_sigmask"):  # a handler's own signal is blocked
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGABRT])
         asked = [a for a in sys.orig_argv[1:] if not a.startswith(f"{OPTION}=")]
