@@ -1,4 +1,4 @@
-"""A process that begins again: what it closes and runs, whatever the system's limits."""
+"""A process that begins again: what it closes and runs, whatever the limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pyodide_app.cli import restart
 
 
-class Replaced(Exception):
+class ReplacedError(Exception):
     """The process is another one now."""
 
 
@@ -24,7 +24,7 @@ def test_closes_what_is_open_whatever_the_limit(
     closed: list[tuple[int, int]] = []
 
     def execv(program: str, command: list[str]) -> None:
-        raise Replaced(command)
+        raise ReplacedError(command)
 
     monkeypatch.setattr(os, "sysconf", lambda _: limit)
     monkeypatch.setattr(os, "closerange", lambda *ends: closed.append(ends))
@@ -32,7 +32,7 @@ def test_closes_what_is_open_whatever_the_limit(
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setattr(signal, "pthread_sigmask", lambda *_: None)
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "x", f"{restart.OPTION}=7"])
-    with pytest.raises(Replaced) as replaced:
+    with pytest.raises(ReplacedError) as replaced:
         restart.restart({"exchanges": []})
     *command, option = replaced.value.args[0]
     fd = int(option.removeprefix(f"{restart.OPTION}="))

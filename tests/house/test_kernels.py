@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.house.tree import ROOT, parse
+from tests.house.tree import ROOT, functions
 
 SHADERS = ROOT / "shaders"
 KERNELS = sorted(SHADERS.glob("*.wgsl"))
@@ -63,11 +62,6 @@ def text_with_includes(path: Path) -> str:
         return match[0] if "{" in name else text_with_includes(SHADERS / name)
 
     return INCLUDE.sub(include, path.read_text(encoding="utf-8"))
-
-
-def functions(path: Path) -> set[str]:
-    """Return the names of all functions and methods of a Python file."""
-    return {n.name for n in ast.walk(parse(path)) if isinstance(n, ast.FunctionDef)}
 
 
 @per_kernel

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 
 import build
-from tests.house.tree import ROOT, parse
+from tests.house.tree import ROOT, functions
 from tools.quick import QUICK, left_out
 
 NAMED = [
     (folder, *name.partition("::")[::2]) for folder in QUICK for name in QUICK[folder]
 ]
 KERNELS = sorted(ROOT.glob("pyodide_app/graph/kernels_*.py"))
-
-
-def functions(path: Path) -> set[str]:
-    """Return the names of the functions and methods of a module."""
-    return {n.name for n in ast.walk(parse(path)) if isinstance(n, ast.FunctionDef)}
 
 
 def kernels(path: Path) -> set[str]:

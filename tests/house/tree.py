@@ -95,3 +95,8 @@ def _names(path: Path, node: ast.AST) -> list[str]:
 
 def _is_module(path: Path) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def functions(path: Path) -> set[str]:
+    """Return the names of the functions and methods of a module."""
+    return {n.name for n in ast.walk(parse(path)) if isinstance(n, ast.FunctionDef)}

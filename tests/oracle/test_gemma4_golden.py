@@ -10,6 +10,7 @@ import pytest
 
 from oracle.decoder import Trace
 from oracle.gemma4 import Gemma4
+from tests.support.compare import relative_l2
 from tests.support.golden_data import PROMPTS, Case, cases, committed_cases, nodes
 
 # Both sides compute in float64 and the target is stored in float32: an error uniform in
@@ -32,12 +33,6 @@ WITH_NODES = [case for case in CASES if case.type == "f16" and nodes(case.model)
 def trace(case: Case, prompt: str) -> Trace:
     """Evaluate a prompt once for all tests."""
     return Gemma4.open(case.gguf).forward(case.ids(prompt))
-
-
-def relative_l2(got: np.ndarray, expected: np.ndarray) -> float:
-    """Return |got - expected| / |expected| in the 2-norm."""
-    expected = expected.astype(np.float64)
-    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
 def test_every_family_is_committed() -> None:
