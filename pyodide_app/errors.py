@@ -3,6 +3,7 @@
 EngineError
 ├── FileFormatError                the file is not what it should be (damaged, hostile)
 │   └── UnsupportedFormatError     a sound file of a kind that is not supported
+│       └── ChatFormatError        no conversation can be written, but a text continued
 ├── UnsupportedArchitectureError   a sound GGUF of a model family that is not supported
 ├── ShapeError                     a tensor is missing or has another shape than needed
 ├── NumberError                    the model computed NaN or an infinity
@@ -85,6 +86,10 @@ class FileFormatError(EngineError):
 
 class UnsupportedFormatError(FileFormatError):
     """A sound file of an unsupported kind: container, version or tensor type."""
+
+
+class ChatFormatError(UnsupportedFormatError):
+    """No conversation can be written for the model; a text can still be continued."""
 
 
 class UnsupportedArchitectureError(EngineError):

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -18,17 +17,16 @@ from js import navigator
 from pyodide_app.adapter import kernel_options
 from pyodide_app.adapter.measure import Measured, measure, read_rate
 from pyodide_app.browser import templates
-from pyodide_app.browser.figures import Meter, allowed_memory, described
+from pyodide_app.browser.figures import allowed_memory, described
 from pyodide_app.browser.messages import (
     RUNTIME,
-    finished,
     post,
     post_error,
-    post_event,
     post_progress,
     tell_lost,
 )
-from pyodide_app.browser.options import load_options, options_of, sampling_options
+from pyodide_app.browser.options import load_options, options_of
+from pyodide_app.browser.replies import answer
 from pyodide_app.browser.sources import (
     close_all,
     list_models,
@@ -315,38 +313,12 @@ class Worker:
             raise RequestError("no model is loaded", remedy="Choose a model file.")
         self._generating = number
         try:
-            return await self._answer(number, self.engine, request.to_py())
+            return await answer(number, self.engine, request.to_py(), self._predicted)
         except DeviceError:
             self._unload()
             raise
         finally:
             self._generating = RUNTIME
-
-    async def _answer(
-        self, number: int, engine: Engine, message: dict[str, Any]
-    ) -> dict[str, Any]:
-        events = engine.chat(
-            message.get("messages"),
-            tools=message.get("tools"),
-            think=bool(message.get("think")),
-            begun=message.get("begun") or (),
-            sampling=sampling_options(message.get("sampling") or {}),
-            max_tokens=message.get("max_tokens"),
-            ignore_eos=bool(message.get("ignore_eos")),
-            stop=message.get("stop") or (),
-            progress=lambda p: post_progress(number, p.stage, p.done, p.total),
-        )
-        done: dict[str, Any] = {}
-        n_told, meter = 0, Meter()
-        # To the very end: until then the engine takes no other request.
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Finished):
-                    done = finished(event, self._predicted(event))
-                else:
-                    ids, n_told = engine.reply_ids[n_told:], len(engine.reply_ids)
-                    post_event(number, event, ids, meter.rate(n_told))
-        return done
 
 
 def memory_hint() -> float | None:

@@ -23,9 +23,9 @@ from pyodide_app.ollama.native import open_store
 from pyodide_app.pulled import cache, catalogue, fetch
 from pyodide_app.run.engine import Engine
 from pyodide_app.run.finished import Finished
-from pyodide_app.text.chat import Prompt, Segment
 from pyodide_app.text.chat.format import Parser
 from pyodide_app.text.chat.messages import check_messages
+from pyodide_app.text.chat.plain import as_it_stands
 
 
 async def generate(options: Namespace, closing: ExitStack) -> None:
@@ -36,8 +36,7 @@ async def generate(options: Namespace, closing: ExitStack) -> None:
     engine = await session.load()
     parser = None
     if options.raw:
-        prompt = Prompt((Segment(_raw(options), trusted=True),))
-        ids = engine.tokenizer.encode_prompt(prompt)
+        ids = engine.tokenizer.encode_prompt(as_it_stands(_raw(options)))
     elif ids is None:
         if options.prompt is not None:
             messages = [*session.opened.opening(), *messages]

@@ -19,6 +19,7 @@ from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.text.chat.choice import Brought
 from pyodide_app.text.chat.format import ChatFormat
 from pyodide_app.text.chat.messages import check_messages, check_tools, refuse_media
+from pyodide_app.text.chat.plain import as_it_stands
 from pyodide_app.text.chat.stop_strings import StopStrings
 from pyodide_app.text.chat.templated import Templated
 from pyodide_app.text.tokenizer import Tokenizer
@@ -54,7 +55,7 @@ class Engine(Runner):
     def chat_format(self) -> ChatFormat:
         """Return how conversations are written, and replies read.
 
-        Raises: UnsupportedFormatError where nobody knows it.
+        Raises: ChatFormatError where nobody knows it.
         """
         return self._choice.require()
 
@@ -157,6 +158,25 @@ class Engine(Runner):
                 for event in parser.finish():
                     yield event
                 yield item
+
+    async def complete(
+        self,
+        text: str,
+        *,
+        begun: Sequence[int] = (),
+        stop: Sequence[str] = (),
+        **asked: Unpack[Asked],
+    ) -> AsyncGenerator[Event, None]:
+        """Continue a text as it stands, in no chat format: deltas of text, the end.
+
+        The text's own markers are what they are in a prompt; `begun` and `stop` as in
+        `chat`.
+        """
+        ids = self.tokenizer.encode_prompt(as_it_stands(text))
+        items = self.generate_text(ids, begun=begun, stop=stop, **asked)
+        async with aclosing(items):
+            async for item in items:
+                yield ContentDelta(item) if isinstance(item, str) else item
 
     async def generate_text(
         self,

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 
-from pyodide_app.errors import UnsupportedFormatError
+from pyodide_app.errors import ChatFormatError
 from pyodide_app.gguf.metadata import Metadata
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.gguf.strings import LENGTH_BYTES, StringArray
@@ -130,7 +130,7 @@ def test_model_without_a_template_shows_it_by_its_tokens(
 @pytest.mark.parametrize("tokens", ["a b", ""])
 def test_model_whose_format_nobody_knows_is_refused(tokens: str) -> None:
     found = choose_format(file(tokens=tokens))
-    with pytest.raises(UnsupportedFormatError, match="--raw"):
+    with pytest.raises(ChatFormatError, match="--raw"):
         found.require()
 
 
@@ -198,7 +198,7 @@ def test_template_that_nobody_can_run_is_noted(monkeypatch: pytest.MonkeyPatch) 
     assert found.require().name == "ChatML"
     assert found.notes[0].startswith(f"The metadata key {KEY} is in another format; ")
     lost = choose_format(file(template="{{ messages }}", tokens="a"))
-    with pytest.raises(UnsupportedFormatError, match=r"another format; .*--raw"):
+    with pytest.raises(ChatFormatError, match=r"another format; .*--raw"):
         lost.require()
 
 

@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from pyodide_app.errors import EngineError, RequestError, UnsupportedFormatError
+from pyodide_app.errors import (
+    ChatFormatError,
+    EngineError,
+    RequestError,
+    UnsupportedFormatError,
+)
 from pyodide_app.text.chat import Segment
 from pyodide_app.text.chat.templated import Templated
 from tests.support.golden_data import require
@@ -185,7 +190,7 @@ def test_template_that_refuses_says_why():
 
 
 def test_template_that_fails_leaves_raw_completion():
-    with pytest.raises(RequestError, match="--raw"):
+    with pytest.raises(ChatFormatError, match="--raw"):
         Templated("{{ messages[7].content.x }}").render([USER])
 
 

@@ -22,6 +22,7 @@ const ERRORS = {
   'full': ['ContextFullError', 'The conversation no longer fits', '4,210 tokens', 'at most 4,096', 'Start a new chat.'],
   'fill': ['ContextFullError', 'The conversation is longer than the context', 'more than 1,000 tokens', 'at most 1,000', 'Start a new chat.'],
   'nan': ['NumberError', 'the model’s numbers are not finite', 'NaN in the logits after 3 tokens', 'finite numbers', 'Check the file for damage; if there is none, choose another quantisation, or load it with keys and values as f32.'],
+  'unspoken': ['ChatFormatError', 'this model brings no chat format that can be used', 'neither template nor tokens of turns', '', 'The model can still continue a text as it stands.'],
   'refuse': ['RequestError', 'The message cannot be served', '', '', 'Write it in another way.'],
 };
 /** @type {Record<string, Sampling>} what files recommend */
@@ -200,13 +201,13 @@ async function verify({ id, files = [], name }) {
 }
 
 /** @param {GenerateMessage} message */
-async function generate({ id, messages, think, sampling, stop: stops, max_tokens, begun = [] }) {
+async function generate({ id, messages, think, raw, sampling, stop: stops, max_tokens, begun = [] }) {
   const prompt = messages[messages.length - 1].content;
   /** @type {Token} */
   const token = (channel, text, more) =>
     post({ id, kind: 'token', channel, text, ids: [7], tokens_per_second: 42, ...more });
   await pause(60);
-  if (ERRORS[prompt]) return fail(id, prompt);
+  if (ERRORS[prompt] && !raw) return fail(id, prompt);
   const { length } = JSON.stringify(messages);
   // A context of 1,000 tokens, of which each character is one.
   if (prompt.startsWith('fill') && length > 1000) return fail(id, 'fill', 0, { n_tokens: length, n_most: 1000 });

@@ -248,6 +248,24 @@ def test_refused_message_is_not_part_of_what_is_sent_later(ready):
     assert "refuse" not in contents(ready)
 
 
+def test_text_is_continued_where_no_conversation_can_be_written(ready):
+    say(ready, "unspoken")
+    card = ready.get_by_role("alert")
+    expect(card).to_have_attribute("data-type", "ChatFormatError")
+    card.get_by_role("button", name="Continue as plain text").click()
+    expect(ready.locator(".reply")).to_have_count(1)
+    expect_state(ready, "ready")
+    line = "From here on the text is continued as it stands"
+    expect(ready.get_by_text(line)).to_be_visible()
+    say(ready, "And then?")
+    assert ready.evaluate("sent.map(({ raw = false }) => raw)") == [False, True, True]
+    assert contents(ready) == ["unspoken", "A short reply.", "And then?"]
+    ready.get_by_role("button", name="New chat").click()
+    say(ready, "Hello")
+    assert not ready.evaluate("'raw' in sent.at(-1)")
+    expect(ready.get_by_text(line)).to_have_count(0)
+
+
 def test_model_that_overflows_is_loaded_with_wider_numbers(ready):
     say(ready, "Hello")
     say(ready, "nan")

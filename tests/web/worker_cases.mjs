@@ -232,6 +232,21 @@ const cases = {
     await answer();
   },
 
+  async 'a text is continued as it stands'() {
+    await loaded();
+    const messages = ['One, two, ', 'three, four, '].map((content) => ({ role: 'user', content }));
+    messages[1].role = 'assistant'; // the same text, whoever wrote it
+    const apart = await send('generate', { messages, raw: true, max_tokens: 8, sampling: { temperature: 0 } }).end;
+    const whole = [{ role: 'user', content: 'One, two, three, four, ' }];
+    const together = await send('generate', { messages: whole, raw: true, max_tokens: 8, sampling: { temperature: 0 } }).end;
+    assert.equal(apart.n_prompt, together.n_prompt);
+    assert.deepEqual(apart.ids, together.ids);
+    const turns = await send('generate', { messages: whole, max_tokens: 1, sampling: { temperature: 0 } }).end;
+    assert.ok(turns.n_prompt > together.n_prompt); // the markers of turns
+    const error = await send('generate', { messages: [], raw: true }).end;
+    assert.equal(error.type, 'RequestError');
+  },
+
   async 'a fault of the GPU in a reply lets the model go'() {
     await loaded();
     breakNext('pyodide_app.run.decoding:Queue', 'take', '__import__("pyodide_app.errors").errors.DeviceError("the GPU refused it")');

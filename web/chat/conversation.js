@@ -64,12 +64,23 @@ export function createConversation(parts) {
     continueReply();
     focusPrompt();
   });
+  /** @type {string|null} the key of the model that continues the text as it stands */
+  let rawModel = null;
+  /** @type {Turn|null} what was said first that way */
+  let rawTurn = null;
+  const rawLine = element('p', 'border', 'From here on the text is continued as it stands: no chat format.');
   const border = element('p', 'border', 'Above this line is left out: the model is not sent it any more.');
 
   /** @param {string} text */
   function say(text) {
-    turns.push(userTurn(text));
+    const turn = userTurn(text);
+    turns.push(turn);
+    if (isRaw() && !(rawTurn && turns.includes(rawTurn))) rawTurn = turn;
     show();
+  }
+
+  function isRaw() {
+    return rawModel !== null && model()?.key === rawModel;
   }
 
   /** Let the model answer what was said last; gives why its reply ended. */
@@ -132,8 +143,9 @@ export function createConversation(parts) {
   function ask(turn, begun) {
     const view = replyOf(turn);
     const { opening, ...settings } = options();
-    const messages = [...opening, ...history(turns)];
-    const more = begun.length ? { begun } : {};
+    const isPlain = turn.model.key === rawModel;
+    const messages = [...isPlain ? [] : opening, ...history(turns)];
+    const more = { ...begun.length ? { begun } : {}, ...isPlain ? { raw: true } : {} };
     const request = { messages, heard: false };
     return Object.assign(request, engine.generate({
       messages, tools: [], ...settings, think: turn.think, ...more,
@@ -163,6 +175,12 @@ export function createConversation(parts) {
     const again = text ? () => box.again(text) : continueReply;
     /** @type {Actions} */
     const ways = { ...actions, ...(text ? { retry: again, shorten: box.focus } : {}) };
+    if (text) {
+      ways.raw = () => {
+        rawModel = turn.model.key;
+        again();
+      };
+    }
     const { n_tokens = 0, n_most = 0 } = error;
     const need = { n_tokens, n_most, length, kept: isRefused ? 0 : 1 };
     if (canLeaveOut(turns, need)) ways.leaveOut = () => leaveOutAnd(need, again);
@@ -211,6 +229,8 @@ export function createConversation(parts) {
     const last = turns.findLast(({ leftOut }) => leftOut);
     if (last) viewOf(last).element.after(border);
     else border.remove();
+    if (rawTurn && turns.includes(rawTurn)) viewOf(rawTurn).element.before(rawLine);
+    else rawLine.remove();
     const open = now && unfinished(turns, now);
     if (open) replyOf(open).offer(onward);
     else onward.remove();
@@ -258,6 +278,7 @@ export function createConversation(parts) {
   function clear() {
     stop();
     turns = [];
+    rawModel = rawTurn = null;
     clearProblems();
     show();
   }

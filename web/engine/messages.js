@@ -81,6 +81,8 @@
  *   them, and is told from its first word on
  * @property {object[]} [tools] tool declarations, as in the chat API
  * @property {boolean} [think]
+ * @property {boolean} [raw] whether the conversation is continued as the text that it is,
+ *   in no chat format
  * @property {Sampling} [sampling]
  * @property {number} [max_tokens]
  * @property {boolean} [ignore_eos] whether the reply goes on behind its end, for measurements

@@ -17,6 +17,7 @@
 const ACTIONS = {
   FileFormatError: ['list', 'choose', 'check'],
   UnsupportedFormatError: ['list', 'choose', 'check'],
+  ChatFormatError: ['raw', 'list', 'choose'],
   UnsupportedArchitectureError: ['list', 'choose'],
   ShapeError: ['list', 'choose', 'check'],
   NumberError: ['check', 'f32', 'list', 'choose', 'newChat'],
@@ -43,6 +44,7 @@ const LABELS = {
   again: 'Download again',
   f32: 'Reload with f32 keys and values',
   newChat: 'New chat',
+  raw: 'Continue as plain text',
   leaveOut: 'Leave out the oldest turns',
   shorten: 'Shorten the message',
   settings: 'Open settings',

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from pyodide_app.errors import UnsupportedFormatError
+from pyodide_app.errors import ChatFormatError
 from pyodide_app.gguf.reader import GGUFFile
 from pyodide_app.text.chat import chatml, gemma4_template, llama3
 from pyodide_app.text.chat.chatml import ChatML
@@ -106,9 +106,9 @@ class Choice:
     stops: tuple[str, ...] = ()  # what ends a turn without being a token
 
     def require(self) -> ChatFormat:
-        """Return the format. Raises: UnsupportedFormatError where there is none."""
+        """Return the format. Raises: ChatFormatError where there is none."""
         if self.format is None:
-            raise UnsupportedFormatError(
+            raise ChatFormatError(
                 "this model brings no chat format that can be used",
                 found="; ".join(self.notes) or "neither template nor tokens of turns",
                 expected=f"one of {', '.join(sorted(kind.name for kind in KINDS))}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyodide_app.errors import (
+    ChatFormatError,
     EngineError,
     RequestError,
     UnsupportedFormatError,
@@ -33,7 +34,8 @@ from pyodide_app.text.chat.shifted import (
     segments,
 )
 
-RAW = "Continue a text without a format: lapidary generate MODEL --raw -p TEXT"
+# On the page a button of the error does it.
+RAW = "The model can still continue a text as it stands, as `generate --raw` does"
 _LONGEST = 200_000  # characters of a template; the longest released has 20,000
 _UNITS = 3_000_000  # of work, and more for long conversations
 _THOUGHT = ("<think>", "</think>")
@@ -101,8 +103,8 @@ class Templated(ChatFormat):
     ) -> Prompt:
         """Render a conversation by the template.
 
-        Raises: RequestError where the template refuses it or fails,
-        UnsupportedFormatError for one that cannot be run at all.
+        Raises: RequestError where the template refuses it, ChatFormatError where it
+        fails or cannot be run at all.
         """
         conversation = check_messages(messages)
         require_messages(conversation)
@@ -152,7 +154,7 @@ class Templated(ChatFormat):
         except (sandbox.TemplateSyntaxError, SyntaxError) as error:
             raise _unfit(shorten(str(error), 200)) from error
         except Exception as error:  # a template can fail in any way
-            raise RequestError(
+            raise ChatFormatError(
                 "the model's chat template fails on this conversation",
                 found=shorten(f"{type(error).__name__}: {error}", 200),
                 expected="one that it was made for",
@@ -160,8 +162,8 @@ class Templated(ChatFormat):
             ) from error
 
 
-def _unfit(found: str) -> UnsupportedFormatError:
-    return UnsupportedFormatError(
+def _unfit(found: str) -> ChatFormatError:
+    return ChatFormatError(
         "this model's chat template cannot be run",
         found=found,
         expected="a template of messages, in Jinja",
