@@ -162,7 +162,7 @@ def test_chat_uses_the_stored_system_prompt_and_template(
     monkeypatch.setattr(Tokenizer, "encode_prompt", note)
     lines = ["Hi"]
 
-    def read(_: str) -> str:
+    def read() -> str:
         if not lines:
             raise EOFError
         return lines.pop()

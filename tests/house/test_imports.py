@@ -20,6 +20,7 @@ HOSTS = {
     "pyodide_app.browser.sources": {"js", "pyodide"},
     "pyodide_app.browser.blobs": {"js", "pyodide"},
     "pyodide_app.browser.templates": {"pyodide", "pyodide_js"},
+    "pyodide_app.browser.replies": set(),  # by way of messages
     # The worker registers its own GPU code as the module lapidary_gpu.
     "pyodide_app.gpu.webgpu_js": {"js", "pyodide", "lapidary_gpu"},
     "pyodide_app.gpu.wgpu_native": {"wgpu"},
