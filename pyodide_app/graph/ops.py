@@ -226,7 +226,7 @@ class Ops(
             return self.expert_gate_up(x, gate, up, logits, choice, slots, unit=unit)
         routing = self.router_top_k(logits, choice)
         routing = self.expert_sort(routing, slots.n_experts)
-        both = self._experts(x, gate_up, routing, slots, gather=True)
+        both = self.experts(x, gate_up, routing, slots, gather=True)
         return self.glu(both, both, ffn_dim, unit=unit, up_offset=ffn_dim), routing
 
     def expert_output(
@@ -235,7 +235,7 @@ class Ops(
         """Project down and sum up: [n * n_used, ffn_dim] -> [n, dim]."""
         if routing.tiles is None:
             return self.expert_down(x, weight, routing, slots)
-        y = self._experts(x, (weight,), routing, slots, gather=False)
+        y = self.experts(x, (weight,), routing, slots, gather=False)
         return self.expert_combine(y, routing)
 
     def _takes_one_token(self, h: Normed, scale: Weight | None) -> bool:
@@ -245,7 +245,7 @@ class Ops(
         is_one = h.shape[0] == 1 and h.shape[1] % 4 == 0 and self.made(h) is None
         return is_one and is_plain and rows.are_together(v for v in vectors if v)
 
-    def _experts(
+    def experts(
         self,
         x: Tensor,
         weights: tuple[Weight, ...],

@@ -34,7 +34,7 @@ def sample_keys(
 
     def record(ops: Ops) -> Sequence[Tensor]:
         state = sampling.pack_state(0, options, options.window(len(logits)))
-        bench.device.write(ops._state.fixed.buffer, 0, state)
+        bench.device.write(ops.state.fixed.buffer, 0, state)
         packed = np.frombuffer(sampling.pack_ids(suppressed, len(logits)), np.uint32)
         found = bench.tensor(counts.astype(np.uint32))
         return ops.sample_keys(bench.tensor(logits[None]), bench.tensor(packed), found)
