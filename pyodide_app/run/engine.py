@@ -18,7 +18,12 @@ from pyodide_app.run.runner import Runner
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta, ToolCall
 from pyodide_app.text.chat.choice import Brought
 from pyodide_app.text.chat.format import ChatFormat
-from pyodide_app.text.chat.messages import check_messages, check_tools, refuse_media
+from pyodide_app.text.chat.messages import (
+    check_messages,
+    check_tools,
+    refuse_media,
+    tell_unanswered,
+)
 from pyodide_app.text.chat.plain import as_it_stands
 from pyodide_app.text.chat.stop_strings import StopStrings
 from pyodide_app.text.chat.templated import Templated
@@ -113,11 +118,12 @@ class Engine(Runner):
     ) -> tuple[list[int], bool]:
         """Return a conversation's prompt ids, and whether it ends within a thought.
 
+        Calls that nobody answered are text where the format has no place for them.
         Raises: RequestError for messages and tools that are none, or hold an image or a
         sound: this engine gives a model text alone; or for tools that it cannot have.
         """
-        chat = self.chat_format
-        refuse_media(check_messages(messages))
+        chat, known = self.chat_format, check_messages(messages)
+        refuse_media(known)
         if check_tools(tools) and not chat.has_tools:
             raise errors.RequestError(
                 "this model cannot call tools",
@@ -125,7 +131,12 @@ class Engine(Runner):
                 expected="none",
                 remedy="Leave them out, or choose a model with tools.",
             )
-        prompt = chat.render(messages, tools=tools, think=think)
+        try:
+            prompt = chat.render(messages, tools=tools, think=think)
+        except errors.RequestError:
+            if known == (told := tell_unanswered(known)):
+                raise
+            prompt = chat.render(told, tools=tools, think=think)
         return self.tokenizer.encode_prompt(prompt), chat.opens_thought(prompt)
 
     async def chat(

@@ -16,7 +16,12 @@ from pyodide_app.run.engine import Engine
 from pyodide_app.run.finished import Finished
 from pyodide_app.run.sampling import SamplingOptions
 from pyodide_app.text.chat import ContentDelta, ThinkingDelta
+from pyodide_app.text.chat.chatml import ChatML
+from pyodide_app.text.chat.choice import Choice
+from pyodide_app.text.chat.format import ChatFormat
 from pyodide_app.text.chat.gemma4_format import Gemma4
+from pyodide_app.text.chat.llama3 import Llama3
+from pyodide_app.text.chat.mistral import V3_TEKKEN, V7
 from tests.models.native import GREEDY, generate, opened
 from tests.support.golden_data import committed_cases
 from tests.support.gpu import device
@@ -53,6 +58,35 @@ def test_tokens_that_the_format_reads_reach_its_parser(
     with opened(CASE.gguf) as engine:
         (token,) = engine.tokenizer.encode("<|think|>")
         assert engine.tokenizer.decoder().push(token) == "<|think|>"
+
+
+CALLS = [{"function": {"name": name, "arguments": {"x": 1}}} for name in "fg"]
+
+
+@pytest.mark.parametrize("chat", [V3_TEKKEN, V7, Llama3(), Gemma4(), ChatML()])
+@pytest.mark.parametrize("said", ["", "Hm."])
+def test_calls_that_nobody_answers_end_no_conversation(
+    chat: ChatFormat, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = {"role": "assistant", "content": said, "tool_calls": CALLS}
+    with opened(CASE.gguf) as engine:
+        monkeypatch.setattr(engine, "_choice", Choice(chat))
+        ids, _ = engine.encode_chat([*MESSAGES, called, *MESSAGES])
+        text = engine.tokenizer.decode(ids)
+        assert said in text
+        if chat.has_tools:
+            assert text.index("f") < text.rindex("g") < text.rindex("Hello")
+
+
+def test_answered_calls_that_the_format_refuses_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = {"role": "assistant", "tool_calls": CALLS}
+    result = {"role": "tool", "content": "1"}
+    with opened(CASE.gguf) as engine:
+        monkeypatch.setattr(engine, "_choice", Choice(Llama3()))
+        with pytest.raises(errors.RequestError, match="one tool in a turn"):
+            engine.encode_chat([*MESSAGES, called, result])
 
 
 @pytest.mark.parametrize("n", [1, 5, 11])

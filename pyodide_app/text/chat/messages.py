@@ -19,6 +19,7 @@ from typing import Any
 from pyodide_app.errors import RequestError
 from pyodide_app.text.chat.json_values import (
     json_of,
+    json_text,
     list_of,
     object_of,
     refuse,
@@ -36,6 +37,7 @@ MEDIA = {
 }
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
 _PARTS = "text or a list of parts"
+_RESULT_ROLES = ("tool", "tool_results", "ipython")
 
 
 def check_messages(messages: object) -> list[dict[str, Any]]:
@@ -85,6 +87,30 @@ def _media(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for i, part in enumerate(message["content"]):
             if part["type"] != "text":
                 yield f"content[{i}]", f"a part of the type {part['type']}"
+
+
+def tell_unanswered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages in their plain form with calls that nobody answered as text.
+
+    A model may call a tool that it was not offered, or more than its format can write.
+    """
+    told = []
+    for i, message in enumerate(messages):
+        is_answered = message["tool_responses"] or any(
+            following["role"] in _RESULT_ROLES for following in messages[i + 1 : i + 2]
+        )
+        if message["tool_calls"] and not is_answered:
+            calls = [json_text(call["function"]) for call in message["tool_calls"]]
+            content = _joined(message["content"], calls)
+            message = {**message, "content": content, "tool_calls": []}
+        told.append(message)
+    return told
+
+
+def _joined(content: Any, more: list[str]) -> Any:
+    if isinstance(content, list):
+        return [*content, *({"type": "text", "text": text} for text in more)]
+    return "\n\n".join(filter(None, [content, *more]))
 
 
 # -- messages --------------------------------------------------------------------------
