@@ -133,7 +133,7 @@ class Engine(Runner):
             )
         try:
             prompt = chat.render(messages, tools=tools, think=think)
-        except errors.RequestError:
+        except (errors.RequestError, errors.ChatFormatError):
             if known == (told := tell_unanswered(known)):
                 raise
             prompt = chat.render(told, tools=tools, think=think)

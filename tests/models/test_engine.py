@@ -22,6 +22,7 @@ from pyodide_app.text.chat.format import ChatFormat
 from pyodide_app.text.chat.gemma4_format import Gemma4
 from pyodide_app.text.chat.llama3 import Llama3
 from pyodide_app.text.chat.mistral import V3_TEKKEN, V7
+from pyodide_app.text.chat.templated import Templated
 from tests.models.native import GREEDY, generate, opened
 from tests.support.golden_data import committed_cases
 from tests.support.gpu import device
@@ -63,7 +64,14 @@ def test_tokens_that_the_format_reads_reach_its_parser(
 CALLS = [{"function": {"name": name, "arguments": {"x": 1}}} for name in "fg"]
 
 
-@pytest.mark.parametrize("chat", [V3_TEKKEN, V7, Llama3(), Gemma4(), ChatML()])
+STRANGER = Templated(
+    "{% for m in messages %}{{ m.content }}{{ m.none.f if m.tool_calls }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    "chat", [V3_TEKKEN, V7, Llama3(), Gemma4(), ChatML(), STRANGER]
+)
 @pytest.mark.parametrize("said", ["", "Hm."])
 def test_calls_that_nobody_answers_end_no_conversation(
     chat: ChatFormat, said: str, monkeypatch: pytest.MonkeyPatch
