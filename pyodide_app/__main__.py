@@ -104,7 +104,7 @@ def _add_fit(verb: argparse.ArgumentParser, text: str) -> None:
 
 
 def _add_sampling(verb: argparse.ArgumentParser) -> None:
-    """Add the options; those that are not given are the model's own, or Gemma's."""
+    """Add the options; what is not given is the model's own, or its family's."""
     for field in fields(SamplingOptions):
         option = f"--{field.name.replace('_', '-')}"
         is_seed = field.name == "seed"

@@ -171,7 +171,7 @@ async def case_a_source_without_a_reader_is_read_by_python(
 async def case_a_python_reader_is_called_with_plain_numbers(
     device: WebGPUDevice,
 ) -> None:
-    # As sources_js.py makes them: Python functions that return a JavaScript promise.
+    # As browser/blobs.py makes them: Python functions that return a JavaScript promise.
     async def read(begin: int, end: int) -> Any:
         return to_js(pattern(begin, end - begin))
 
