@@ -7,6 +7,8 @@ import re
 from codecs import getincrementaldecoder
 from dataclasses import dataclass
 
+from pyodide_app.gguf.shallow import shallow
+
 MAGIC = b"GGUF"
 
 CHOOSE = "Choose a model's .gguf file."
@@ -40,6 +42,7 @@ _PREFIXES: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer instead of the file", DOWNLOAD),
 )
 _LARGEST_JSON = 1 << 20
+_DEEPEST = 100  # levels of it
 
 
 def describe_signature(start: bytes, size: int) -> Signature:
@@ -95,8 +98,8 @@ def _json(body: str, complete: bool) -> Signature:
     content: object = None
     if complete and len(body) <= _LARGEST_JSON:
         try:
-            content = json.loads(body)
-        except (ValueError, RecursionError):
+            content = json.loads(shallow(body, _DEEPEST))
+        except ValueError:
             return Signature("a JSON text that is damaged", CHOOSE)
     if not isinstance(content, dict):
         return Signature("a JSON text", CHOOSE)

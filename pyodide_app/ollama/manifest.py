@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyodide_app.errors import FileFormatError, RequestError
+from pyodide_app.gguf.shallow import shallow
 
 HOST = "registry.ollama.ai"
 NAMESPACE = "library"
@@ -28,8 +29,7 @@ _ALLOWED = {
     "model": "1 to 80 letters, digits and . _ -",
     "tag": "1 to 80 letters, digits and . _ -",
 }
-_NESTING = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[\[\]{}]', re.DOTALL)  # and strings
-_DEEPEST = 64
+_DEEPEST = 64  # levels: deeper than anything Ollama writes
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
 
@@ -186,9 +186,10 @@ def parse_json(data: bytes, where: str, kind: type) -> Any:
     """Parse JSON of one kind from a store. Raises: FileFormatError."""
     try:
         text = data.decode("utf-8-sig")
-        _check_depth(text)
-        content = json.loads(text, parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
+        content = json.loads(
+            shallow(text, _DEEPEST), parse_float=_finite, parse_constant=_finite
+        )
+    except ValueError as error:
         raise FileFormatError(
             where, found=f"no JSON: {error}", expected="a JSON text", remedy=PULL
         ) from error
@@ -196,20 +197,6 @@ def parse_json(data: bytes, where: str, kind: type) -> Any:
         expected = "a JSON object" if kind is dict else "a JSON list"
         raise _wrong(where, "the whole", content, expected)
     return content
-
-
-def _check_depth(text: str) -> None:
-    """Refuse what is nested deeper than anything Ollama writes.
-
-    Whoever reads, prints or sends it would need as many calls in one another.
-    """
-    if text.count("[") + text.count("{") <= _DEEPEST:
-        return
-    depth = 0
-    for mark in _NESTING.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
-        if depth > _DEEPEST:
-            raise ValueError(f"more than {_DEEPEST} levels in one another")
 
 
 def _finite(text: str) -> float:

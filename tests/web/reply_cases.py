@@ -1,15 +1,17 @@
-"""Parses replies that are nested deeply, natively and in Pyodide, given this text."""
+"""Reads what is nested deeply, natively and in Pyodide, which is given this text."""
 
 from __future__ import annotations
 
 import json
 
+from pyodide_app.gguf.signature import describe_signature
 from pyodide_app.text.chat.chatml import ChatML
 from pyodide_app.text.chat.gemma4_parser import OutputParser
 
 N = 30_000  # in one row; Pyodide's stack holds some thousand
 TOOLS = [{"function": {"name": "f", "parameters": {}}}]
 CALL, GEMMA_CALL = "<tool_call>", "<|tool_call>"
+FILE = "a file that is none: "
 CASES = [
     *("[" * N, '{"a":' * N, f'{CALL}{{"name": "f", "arguments": ' + "[" * N),
     *(
@@ -25,13 +27,18 @@ CASES = [
     f'{CALL}{{"name": "f", "arguments": "' + "[" * N + '"}',
     *(f"{GEMMA_CALL}call:f{{s:" + row * N for row in ("[", "{a:", "(")),
     f"{GEMMA_CALL}call:f{{s:[" + "(" + "-" * N + "1)]}",
+    FILE + "[" * N,
 ]
 
 
 def play(cases: str) -> str:
-    """Return what each reply is read as, in JSON."""
+    """Return what each reply, or file, is read as, in JSON."""
     said = []
     for reply in json.loads(cases):
+        if reply.startswith(FILE):
+            data = reply.removeprefix(FILE).encode()
+            said.append(repr(describe_signature(data, len(data))))
+            continue
         chat = ChatML(with_tools=True)
         parser = (
             OutputParser(True, tools=TOOLS)

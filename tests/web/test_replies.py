@@ -1,4 +1,4 @@
-"""Replies that are nested deeply: on the page they are what they are natively."""
+"""What is nested deeply: on the page it is what it is natively, and ends nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.web.test_templates import SCRIPT
 from tools import environment
 
 
-def test_replies_are_read_in_pyodide_as_natively(dist: Path) -> None:
+def test_what_is_nested_is_read_in_pyodide_as_natively(dist: Path) -> None:
     cases = json.dumps(reply_cases.CASES)
     command = [environment.node(), SCRIPT, dist, reply_cases.__file__]
     reply = subprocess.run(command, input=cases, capture_output=True, text=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pyodide_app.errors import RequestError
+from pyodide_app.gguf.shallow import shallow
 
 MAX_DEPTH = 100  # of values within values; no tool has ever needed ten
-_NESTED = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+LEVELS = 2 * MAX_DEPTH  # of JSON, some of which is around the values
 _MAX_BITS = 13_000  # of an integer: what Python writes as text by default
 
 _short = reprlib.Repr()
@@ -73,20 +73,6 @@ def object_of(value: object, where: str, expected: str = "an object") -> dict[st
     return dict(value)
 
 
-def shallow(text: str) -> str:
-    """Return JSON as it is. Raises: ValueError for what is nested too deeply.
-
-    Python's own reader recurses, and where the stack of a browser's worker ends,
-    Pyodide ends: no error comes of it.
-    """
-    depth = 0
-    for found in _NESTED.finditer(text):
-        depth += (found[0] in "[{") - (found[0] in "]}")
-        if depth > 2 * MAX_DEPTH:
-            raise ValueError("values within too many others")
-    return text
-
-
 def read_json(text: str, strict: bool = False) -> Any:
     """Read JSON that a model wrote into what JSON can say. Raises: ValueError.
 
@@ -94,7 +80,7 @@ def read_json(text: str, strict: bool = False) -> Any:
     may hold the ends of lines.
     """
     value = json.loads(
-        shallow(text),
+        shallow(text, LEVELS),
         strict=strict,
         parse_constant=lambda _: None,
         parse_float=finite,

@@ -17,13 +17,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyodide_app.errors import RequestError
+from pyodide_app.gguf.shallow import shallow
 from pyodide_app.text.chat.json_values import (
+    LEVELS,
     json_of,
     json_text,
     list_of,
     object_of,
     refuse,
-    shallow,
     text_of,
 )
 from pyodide_app.text.chat.schemas import schema_of
@@ -181,7 +182,7 @@ def _arguments(value: object, where: str) -> dict[str, Any]:
         return {}
     if isinstance(value, str):
         try:
-            parsed = json.loads(shallow(value))
+            parsed = json.loads(shallow(value, LEVELS))
         except ValueError:
             refuse(where, value, "an object, or the JSON text of one")
         value = parsed
