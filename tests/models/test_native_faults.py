@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import wgpu
 from wgpu.backends.wgpu_native import _api
 
 from pyodide_app import errors
+from pyodide_app.gpu import wgpu_faults
 from pyodide_app.gpu.wgpu_faults import of_abort
 from pyodide_app.gpu.wgpu_native import NativeDevice, open_device
 from tests.support.device_faults import FAULTS, check
@@ -60,6 +62,12 @@ def fail_once(device: NativeDevice, name: str, error: Exception) -> None:
         raise error
 
     setattr(device._device, name, fail)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is logged here from the devices of other tests, which would hear it."""
+    monkeypatch.setattr(wgpu_faults, "_open", weakref.WeakSet())
 
 
 @pytest.mark.parametrize("name", FAULTS)

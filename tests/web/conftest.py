@@ -228,14 +228,17 @@ def choose(page: Page, name: str, content: bytes = b"GGUF") -> None:
     )
 
 
+# The page reads them when it gets to it: they stay until the tests are over.
+_LARGE = tempfile.TemporaryDirectory()
+
+
 def choose_large(page: Page, name: str) -> None:
     """Choose a file of that name that is large and has nothing in it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        with path.open("wb") as file:
-            file.write(b"GGUF")
-            file.truncate(1_200_000_000)
-        page.set_input_files("#file", path)
+    path = Path(_LARGE.name, name)
+    with path.open("wb") as file:
+        file.write(b"GGUF")
+        file.truncate(1_200_000_000)
+    page.set_input_files("#file", path)
 
 
 def say(page: Page, text: str, *, wait: bool = True, timeout: float = PATIENCE) -> None:
