@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import subprocess
 import sys
 import time
 import webbrowser
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if sys.version_info < (3, 11):  # noqa: UP036, this runs on any
@@ -29,8 +27,9 @@ if sys.version_info < (3, 11):  # noqa: UP036, this runs on any
 
 from tools import environment, server
 from tools.bundle import bundle
-from tools.environment import PYTHON, ROOT, SetupError
+from tools.environment import PYTHON, SetupError
 from tools.lavapipe import ensure_lavapipe
+from tools.phases import Phase, child_environment, run_phases
 from tools.pyodide_build import ensure_pyodide_build
 from tools.quick import QUICK, left_out
 
@@ -42,20 +41,6 @@ __all__ = ["bundle", "main"]
 INTERRUPTED = 130  # what shells say of a program that Ctrl-C has ended
 NO_REAL = "--no-real"  # of `test`: pytest is told, too
 QUICK_TEST = "--quick"  # of `test`: a choice that takes less than two minutes
-NO_TESTS_COLLECTED = 5  # pytest's exit status when its arguments select nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A step of `test` or `check`: a module of the environment, with arguments."""
-
-    name: str
-    command: Sequence[str]
-
-    @property
-    def is_pytest(self) -> bool:
-        return self.command[0] == "pytest"
-
 
 CHECKS = [
     Phase("ruff", ["ruff", "check", "--quiet", "."]),
@@ -66,8 +51,9 @@ CHECKS = [
 ]
 TESTS = [
     Phase(name, ["pytest", f"tests/{name}"])
-    for name in ("app", "oracle", "shaders", "models", "demo", "web")
+    for name in ("app", "oracle", "shaders", "models", "demo")
 ]
+BROWSERS = Phase("web", ["pytest", "tests/web"])
 QUICK_TESTS = [
     Phase(name, ["pytest", *(f"tests/{name}/{test}" for test in tests)])
     for name, tests in QUICK.items()
@@ -199,7 +185,10 @@ def test(arguments: Sequence[str]) -> int:
     bundle()
     print(f"Ready after {time.monotonic() - set_up:.0f} s", flush=True)
     if not is_quick:
-        return run_phases([*CHECKS, *TESTS], arguments)
+        if set(arguments) <= {NO_REAL}:
+            return run_phases([*CHECKS, *TESTS], arguments, beside=BROWSERS)
+        # One after another for a person who looks into some of them.
+        return run_phases([*CHECKS, *TESTS, BROWSERS], arguments)
     status = run_phases([*CHECKS, *QUICK_TESTS], arguments)
     print("\nLeft out: Firefox; real models; " + "; ".join(map(left_out, QUICK)))
     return status
@@ -223,7 +212,7 @@ def check() -> int:
     """Run what needs no adapter and no browser."""
     environment.ensure_venv(dev=True)
     environment.ensure_node_modules(dev=True)
-    return run_phases(CHECKS, [])
+    return run_phases(CHECKS)
 
 
 def diff(arguments: Sequence[str]) -> int:
@@ -232,40 +221,6 @@ def diff(arguments: Sequence[str]) -> int:
     environment.ensure_vulkan()
     command = [str(PYTHON), "-m", "tests.diff", *arguments]
     return subprocess.run(command, env=child_environment()).returncode
-
-
-def run_phases(phases: Sequence[Phase], arguments: Sequence[str]) -> int:
-    """Run all phases, also after one that fails; return 1 if any did."""
-    rows = []
-    for phase in phases:
-        print(f"\n== {phase.name}", flush=True)
-        begin = time.monotonic()
-        passed = run_phase(phase, arguments)
-        rows.append((phase.name, time.monotonic() - begin, passed))
-    print()
-    for name, seconds, passed in rows:
-        print(f"{name:12} {seconds:7.1f} s  {'passed' if passed else 'FAILED'}")
-    print(f"{'all':12} {sum(seconds for _, seconds, _ in rows):7.1f} s")
-    return 0 if all(passed for _, _, passed in rows) else 1
-
-
-def run_phase(phase: Phase, arguments: Sequence[str]) -> bool:
-    """Run one phase; tell whether it passed."""
-    extra = list(arguments) if phase.is_pytest else []
-    command = [str(PYTHON), "-m", *phase.command, *extra]
-    status = subprocess.run(command, cwd=ROOT, env=child_environment()).returncode
-    # Only when a person selects some tests may a phase have none.
-    return status == 0 or (status == NO_TESTS_COLLECTED and bool(extra))
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment of a phase: the project importable, Node on the path."""
-    folders = [str(environment.BIN), os.environ.get("PATH", os.defpath)]
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "PATH": os.pathsep.join(folders),
-    }
 
 
 if __name__ == "__main__":
