@@ -77,7 +77,8 @@ class Conversation:
     def begin_anew(self) -> str:
         """Forget all exchanges, and say so."""
         n, self._exchanges = len(self._exchanges), []
-        return f"Begun anew: {n} exchanges are left out."
+        left = "1 exchange is" if n == 1 else f"{n} exchanges are"
+        return f"Begun anew: {left} left out."
 
     def drop_oldest(self) -> str:
         """Forget the oldest exchange, and say which."""

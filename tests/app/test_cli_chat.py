@@ -80,4 +80,4 @@ def test_ctrl_c_stops_a_reply_and_at_the_prompt_ends_the_program(
     assert signal.getsignal(signal.SIGINT) is before
     told = capsys.readouterr().err
     assert "The reply is cut off: you have stopped it." in told
-    assert "Begun anew: 1 exchanges are left out." in told
+    assert "Begun anew: 1 exchange is left out." in told
